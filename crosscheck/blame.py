@@ -1,0 +1,170 @@
+"""Blame: from who agrees with whom, who is wrong.
+
+The table that this file is, for a gradient of the subject S, its oracles O (PyTorch, JAX) and the
+numeric derivative N of the subject's own forward:
+
+    S=O  S=N      right
+    S≠O  S≠N  O=N   the backward is wrong
+    S≠O  S=N        the forward is wrong and the backward is consistent with it
+    S≠O  S≠N  O≠N   both are wrong
+    S=O  S≠N        the forward computes something else than it is the derivative of
+    O≠O             the oracles disagree with each other
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from crosscheck.comparison import Comparison, Kind, Verdict
+from crosscheck.finding import Finding
+
+NUMERIC = "numeric"
+#: Codes, with what each says. `{s}` is the subject, `{q}` the quantity, `{o}` its oracles.
+MESSAGES = {
+    "raised": "{s} raises an exception.",
+    "wrong-shape": "{q} of {s} has the wrong shape: {reason}.",
+    "wrong-dtype": "{q} of {s} has the wrong dtype: {reason}.",
+    "non-finite": "{q} of {s} is not finite where {o} is: {reason}.",
+    "missing": "{s} does not give {q}: {reason}.",
+    "forward-wrong": "The forward of {s} is wrong: {q} differs from {o}.",
+    "backward-wrong": (
+        "The backward of {s} is wrong: {q} differs from {o}, and from the numeric derivative of "
+        "its own forward."
+    ),
+    "backward-wrong-by-numeric": (
+        "The backward of {s} is wrong: {q} differs from the numeric derivative of its own forward."
+    ),
+    "backward-wrong-by-oracles": "{q} of {s} differs from {o}; its numeric derivative was not available.",
+    "forward-wrong-backward-consistent": (
+        "{q} of {s} differs from {o} because its forward does; the backward is consistent with "
+        "that forward."
+    ),
+    "forward-and-backward-wrong": (
+        "{q} of {s} differs from {o} and from the numeric derivative of its own forward: forward "
+        "and backward are both wrong."
+    ),
+    "not-its-own-derivative": (
+        "{q} of {s} agrees with {o}, but not with the numeric derivative of its own forward: "
+        "the forward does not compute what it is the derivative of, or loses precision."
+    ),
+    "oracles-disagree": "PyTorch and JAX disagree with each other on {q}; {s} agrees with {o}.",
+    "contract": "{s} {reason}.",
+    "not-differentiable": "Not differentiable here: {reason}",
+}
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """The comparisons of one quantity of one case, by pair."""
+
+    subject: str
+    comparisons: Sequence[Comparison]
+
+    def between(self, left: str, right: str) -> Verdict | None:
+        """The verdict of a pair, or None if it was not compared."""
+        for comparison in self.comparisons:
+            if {comparison.left, comparison.right} == {left, right}:
+                return comparison.verdict
+        return None
+
+    @property
+    def oracles(self) -> tuple[str, ...]:
+        """The witnesses besides the subject and the numeric one, in order."""
+        names = dict.fromkeys(n for c in self.comparisons for n in (c.left, c.right))
+        return tuple(n for n in names if n not in (self.subject, NUMERIC, "contract", "itself"))
+
+    def first(self, verdict: Verdict, *kinds: Kind) -> Comparison | None:
+        """The first comparison of the subject with that verdict (and one of those kinds)."""
+        for comparison in self.comparisons:
+            if comparison.left == self.subject and comparison.verdict is verdict:
+                if not kinds or comparison.kind in kinds:
+                    return comparison
+        return None
+
+
+def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
+    """Findings of one check, each quantity once per code, gathered over the cases.
+
+    Args:
+        subject: the name of the implementation under test.
+        comparisons: all of them, of all cases.
+    """
+    per_case: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        per_case.setdefault((comparison.case.id, comparison.quantity), []).append(comparison)
+    wrong_forward = {
+        case for (case, quantity), group in per_case.items()
+        if not quantity.startswith(("grad_", "contract"))
+        and _Votes(subject, group).first(Verdict.DISAGREE, Kind.VALUE, Kind.SHAPE, Kind.NON_FINITE)
+    }
+    gathered: dict[tuple[str, str], Finding] = {}
+    for (case, quantity), group in per_case.items():
+        found = _judge_quantity(_Votes(subject, group), quantity, case in wrong_forward)
+        if found is None:
+            continue
+        key = (found.code, found.quantity)
+        if key in gathered:
+            previous = gathered[key]
+            found = Finding(
+                previous.code, previous.quantity, previous.message,
+                comparisons=previous.comparisons + found.comparisons, against=previous.against,
+            )
+        gathered[key] = found
+    return list(gathered.values())
+
+
+def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Finding | None:
+    subject = votes.subject
+    wrong = tuple(
+        c for c in votes.comparisons
+        if c.verdict is Verdict.DISAGREE and c.known is None and subject in (c.left, c.right)
+    )
+    against = {c.right: c.verdict.value for c in votes.comparisons if c.left == subject}
+
+    def finding(code: str, about: Sequence[str], reason: str = "") -> Finding:
+        text = MESSAGES[code].format(
+            s=subject, q=quantity, o=" and ".join(map(_display, about)) or "the others", reason=reason
+        )
+        return Finding(code, quantity, text, comparisons=wrong, against=against)
+
+    if wrong and wrong[0].kind is Kind.CONTRACT:
+        return finding("contract", (), wrong[0].reason)
+    for code, kind in (
+        ("raised", Kind.RAISED), ("missing", Kind.MISSING), ("wrong-shape", Kind.SHAPE),
+        ("wrong-dtype", Kind.DTYPE),
+    ):
+        comparison = votes.first(Verdict.DISAGREE, kind)
+        if comparison is not None and comparison.known is None:
+            return finding(code, (comparison.right,), comparison.reason)
+    oracles = votes.oracles
+    for one, other in zip(oracles, oracles[1:], strict=False):
+        if votes.between(one, other) is Verdict.DISAGREE:
+            if not any(c.known for c in votes.comparisons):
+                agrees = [o for o in oracles if votes.between(subject, o) is Verdict.AGREE]
+                split = finding("oracles-disagree", agrees)
+                every = tuple(c for c in votes.comparisons if c.verdict is Verdict.DISAGREE)
+                return Finding(split.code, quantity, split.message, comparisons=every, against=against)
+    if not wrong:
+        return None
+    comparison = votes.first(Verdict.DISAGREE, Kind.NON_FINITE)
+    if comparison is not None:
+        return finding("non-finite", (comparison.right,), comparison.reason)
+    differs = [o for o in oracles if votes.between(subject, o) is Verdict.DISAGREE]
+    numeric = votes.between(subject, NUMERIC)
+    if not quantity.startswith("grad_"):
+        return finding("forward-wrong", differs)
+    if not differs:
+        agrees = [o for o in oracles if votes.between(subject, o) is Verdict.AGREE]
+        return finding("not-its-own-derivative" if agrees else "backward-wrong-by-numeric", agrees)
+    if numeric is Verdict.AGREE:
+        return finding("forward-wrong-backward-consistent", differs)
+    if numeric is Verdict.DISAGREE:
+        oracle_is_derivative = any(votes.between(o, NUMERIC) is Verdict.AGREE for o in differs)
+        both = forward_wrong and not oracle_is_derivative
+        return finding("forward-and-backward-wrong" if both else "backward-wrong", differs)
+    return finding("backward-wrong-by-oracles", differs)
+
+
+def _display(witness: str) -> str:
+    return {"torch": "PyTorch", "jax": "JAX"}.get(witness, witness)

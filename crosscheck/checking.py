@@ -1,0 +1,216 @@
+"""The way of the data, in one function: spec → cases → evaluations → comparisons → findings → report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from crosscheck import sampling
+from crosscheck.blame import NUMERIC, judge
+from crosscheck.case import DTYPES, Case
+from crosscheck.catalogue import catalogue
+from crosscheck.causes import explain
+from crosscheck.comparison import Comparison, Kind, Outcome, Verdict
+from crosscheck.contract import check_contract
+from crosscheck.errors import MissingFramework, UsageError, unknown
+from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
+from crosscheck.implementations import ORACLES, oracle, reference
+from crosscheck.implementations import subject as as_subject
+from crosscheck.implementations.conventions import Convention
+from crosscheck.ledger import ledger
+from crosscheck.panel import Panel
+from crosscheck.report import Report
+from crosscheck.spec import Layer
+from crosscheck.versions import install_hint, installed, version
+
+#: Everyone who can be asked, in the order of the reports.
+WITNESSES = (*ORACLES, NUMERIC)
+#: How often a point too close to a kink is drawn anew before it counts as unchecked.
+REDRAWS = 4
+
+
+def check(
+    layer: str | Layer,
+    implementation: Any = None,
+    *,
+    against: Iterable[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    dtypes: Sequence[str] = DTYPES,
+    seed: int = 0,
+    convention: Convention | None = None,
+    extra: int = 0,
+    every_element: bool = False,
+    progress: Callable[[Case], None] | None = None,
+) -> Report:
+    """Check one implementation of a layer against every witness.
+
+    Args:
+        layer: a name in the catalogue, or a `Layer` of your own.
+        implementation: what to check: a class with ``forward`` and ``backward``, a
+            ``torch.nn.Module`` or ``autograd.Function``, a JAX function; reference_nn's own
+            layer if None. See `crosscheck.implementations.subject`.
+        against: the witnesses to ask, of ``"torch"``, ``"jax"``, ``"numeric"``; by default all
+            that are installed.
+        options: check this option combination only; by default all that the layer declares and
+            the implementation offers.
+        sizes: axis name → size, for axes that should not be drawn.
+        dtypes: ``"float64"``, ``"float32"`` or both.
+        seed: names every random draw.
+        convention: how the implementation is called, if not as the notebook's layers are.
+        extra: further cases with random sizes, per option combination.
+        every_element: differentiate numerically element by element: exact in where an error
+            is, but it costs two or more forward evaluations per element.
+        progress: called with every case before it is examined.
+
+    Returns:
+        A `Report`; nothing is raised for a wrong layer. ``.require_agreement()`` raises.
+
+    Raises:
+        UsageError: an unknown layer, witness, option, axis, dtype or a seed that is no integer.
+        MissingFramework: a witness was asked for by name and is not installed.
+        CaseError: no sizes fit the options.
+    """
+    spec = catalogue[layer] if isinstance(layer, str) else layer
+    if not isinstance(spec, Layer):
+        raise UsageError(f"layer: expected a name or a crosscheck.Layer, got {spec!r}")
+    seed = require_seed(seed)
+    for dtype in dtypes:
+        if dtype not in DTYPES:
+            raise unknown("dtype", dtype, DTYPES)
+    if not dtypes:
+        raise UsageError("dtypes is empty: there is nothing to check")
+    drawn = sampling.cases(
+        spec, options=options, sizes=sizes, dtypes=dtypes, seed=seed, extra=extra
+    )
+    return check_cases(
+        spec, drawn, implementation, against=against, convention=convention,
+        every_element=every_element, progress=progress,
+    )
+
+
+def check_cases(
+    spec: Layer,
+    cases: Iterable[Case],
+    implementation: Any = None,
+    *,
+    against: Iterable[str] | None = None,
+    convention: Convention | None = None,
+    every_element: bool = False,
+    progress: Callable[[Case], None] | None = None,
+) -> Report:
+    """Check an implementation on given cases, a replayed one for instance. See `check`."""
+    started = time.perf_counter()
+    panel, witnesses = assemble(spec, implementation, against, convention, every_element)
+    comparisons: list[Comparison] = []
+    notes: dict[str, None] = {}
+    contract_done = False
+    for _, group in groupby(cases, key=lambda case: (id(case.problem), case.kind)):
+        examined = [*group]
+        try:
+            found, examined = examine(panel, examined, progress)
+        except NotOffered as missing:
+            notes[f"not checked with {examined[0].problem.label()}: {missing}"] = None
+            continue
+        except ImplementationError as error:
+            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
+            comparisons.append(Comparison(examined[0], "output", panel.subject.name, "itself", outcome))
+            break  # its constructor raises: every further case would say the same
+        comparisons += found
+        if not contract_done and not any(c.kind is Kind.RAISED for c in found):
+            comparisons += check_contract(panel.subject, examined[0])
+            contract_done = True
+    if not comparisons and notes:
+        raise UsageError("; ".join(notes))
+    findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    return Report(
+        layer=spec,
+        subject=panel.subject.name,
+        witnesses=witnesses,
+        comparisons=tuple(comparisons),
+        findings=tuple(findings),
+        notes=tuple(notes),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def examine(
+    panel: Panel, group: list[Case], progress: Callable[[Case], None] | None
+) -> tuple[list[Comparison], list[Case]]:
+    """All comparisons of cases that share their values, drawn anew if they sit near a kink."""
+    hearing = panel.hear(group[0])
+    for attempt in range(1, REDRAWS + 1):
+        if group[0].seed is None or not hearing.kink:
+            break
+        fresh = sampling.redraw(group[0], attempt)
+        group = [
+            case.with_values(values=fresh.values, cotangents=fresh.cotangents) for case in group
+        ]
+        hearing = panel.hear(group[0])
+    found: list[Comparison] = []
+    for case in group:
+        if progress is not None:
+            progress(case)
+        found += hearing.compare(case)
+    return found, group
+
+
+def assemble(
+    spec: Layer,
+    implementation: Any,
+    against: Iterable[str] | None,
+    convention: Convention | None,
+    every_element: bool = False,
+) -> tuple[Panel, dict[str, str]]:
+    """The panel of a check, and for the report what each witness is or why it is not there."""
+    asked = None if against is None else tuple(against)
+    if asked is not None:
+        for name in asked:
+            if name not in WITNESSES:
+                raise unknown("witness", name, WITNESSES)
+        if not asked:
+            raise UsageError("against is empty: there is nobody to compare with")
+    oracles: dict[str, Implementation] = {}
+    witnesses: dict[str, str] = {}
+    for name in ORACLES:
+        if asked is not None and name not in asked:
+            continue
+        if not installed(name):
+            if asked is not None:
+                raise MissingFramework(f"{name} is not installed: {install_hint(name)}")
+            witnesses[name] = "not installed"
+            continue
+        twin = oracle(name, spec)
+        if twin is None:
+            if asked is not None:
+                raise UsageError(f"{spec.name} has no {name} twin")
+            witnesses[name] = "no twin"
+            continue
+        if twin is not implementation and implementation != name:
+            oracles[name] = twin
+            witnesses[name] = version(name) or "?"
+    numeric = asked is None or NUMERIC in asked
+    if numeric:
+        witnesses[NUMERIC] = "every element" if every_element else "random directions"
+    panel = Panel(
+        subject=as_subject(implementation, spec, convention),
+        oracles=oracles,
+        numeric=numeric,
+        fallback=reference(spec) if implementation is not None else None,
+        every_element=every_element,
+        differences=tuple(d for d in ledger().values() if d.layer == spec.name),
+    )
+    return panel, witnesses
+
+
+def require_seed(seed: object) -> int:
+    """A seed as a non-negative integer.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"seed {seed!r}: a seed is a whole number, 0 or larger")
+    return seed

@@ -1,0 +1,119 @@
+"""The contract of a layer: what has to hold besides the numbers.
+
+Inputs, parameters and upstream gradient are not changed; a second call gives the same; two
+instances share nothing; what is returned shares no memory with what was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from crosscheck.case import Case
+from crosscheck.comparison import Comparison, Kind, Outcome, Verdict
+from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.spec import Values
+from crosscheck.tolerance import quantities
+
+CLAUSES = (
+    "inputs unchanged",
+    "upstream unchanged",
+    "second call gives the same",
+    "two instances share nothing",
+    "returns no alias",
+)
+
+
+def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
+    """One comparison per clause, with the subject left and ``contract`` right.
+
+    Args:
+        subject: the implementation under test.
+        case: with plain memory: a read-only array cannot be changed anyway.
+
+    Returns:
+        Nothing if the subject cannot evaluate the case at all: that is reported elsewhere.
+    """
+    try:
+        bound = subject.bind(case.problem)
+        values, upstream = case.arrays(), case.upstream()
+        first = bound.vjp(values, upstream)
+    except ImplementationError:
+        return []
+    kept = {name: array.copy() for name, array in quantities(first).items()}
+
+    def clause(name: str, reason: str | None) -> Comparison:
+        outcome = (
+            Outcome(Verdict.AGREE)
+            if reason is None
+            else Outcome(Verdict.DISAGREE, kind=Kind.CONTRACT, reason=reason)
+        )
+        return Comparison(case, f"contract: {name}", subject.name, "contract", outcome)
+
+    checks: tuple[Callable[[], str | None], ...] = (
+        lambda: _changed(values, case.arrays(), "changes its input", case),
+        lambda: _changed(upstream, case.upstream(), "changes the upstream gradient of", case),
+        lambda: _repeated(bound, case, kept),
+        lambda: _independent(subject, case, kept),
+        lambda: _alias(first, values, upstream),
+    )
+    # The clauses that call again come last in time: aliases and changes are judged on the first call.
+    answers = {index: checks[index]() for index in (0, 1, 4, 2, 3)}
+    return [clause(CLAUSES[index], answers[index]) for index in range(len(CLAUSES))]
+
+
+def _changed(after: Values, before: Values, what: str, case: Case) -> str | None:
+    for name, array in before.items():
+        if name in case.problem.buffers:
+            continue
+        if not np.array_equal(after[name], array, equal_nan=array.dtype.kind == "f"):
+            return f"{what} {name}"
+    return None
+
+
+def _same(found: Evaluation, kept: Values) -> str | None:
+    arrays = quantities(found)
+    for name, array in kept.items():
+        if name not in arrays or not np.array_equal(
+            arrays[name], array, equal_nan=array.dtype.kind == "f"
+        ):
+            return name
+    return None
+
+
+def _repeated(bound: Bound, case: Case, kept: Values) -> str | None:
+    again = getattr(bound, "again", bound.vjp)
+    try:
+        found = again(case.arrays(), case.upstream())
+    except ImplementationError as error:
+        return f"a second call raised: {error}"
+    name = _same(found, kept)
+    if name is None:
+        return None
+    array, before = quantities(found).get(name), kept[name]
+    if array is not None and array.shape == before.shape and np.allclose(array, 2 * before):
+        return f"{name} is twice as large after a second call: it accumulates instead of overwriting"
+    return f"{name} is another after a second call with the same arguments"
+
+
+def _independent(subject: Implementation, case: Case, kept: Values) -> str | None:
+    """Evaluate one instance, use another on other values, look at the first one's answer."""
+    try:
+        one = subject.bind(case.problem)
+        first = one.vjp(case.arrays(), case.upstream())
+        other = {k: a + 1 if a.dtype.kind == "f" else a for k, a in case.arrays().items()}
+        subject.bind(case.problem).vjp(other, case.upstream())
+    except ImplementationError as error:
+        return f"a second instance raised: {error}"
+    name = _same(first, kept)
+    return None if name is None else f"{name} of one instance changes when another one is used"
+
+
+def _alias(found: Evaluation, values: Values, upstream: Values) -> str | None:
+    given = {**values, **{f"the upstream gradient of {k}": a for k, a in upstream.items()}}
+    for name, array in quantities(found).items():
+        for source, memory in given.items():
+            if array.size and name != source and np.shares_memory(array, memory):
+                return f"{name} is a view of {source}: changing one changes the other"
+    return None

@@ -1,0 +1,19 @@
+"""Numeric differentiation with an error estimate: any forward, a constant number of evaluations."""
+
+from crosscheck.derivative.differentiate import differentiate
+from crosscheck.derivative.elements import every_element
+from crosscheck.derivative.localise import Location, localise
+from crosscheck.derivative.probe import Forward, Probe, Status, Values
+from crosscheck.derivative.region import describe_region
+
+__all__ = [
+    "Forward",
+    "Location",
+    "Probe",
+    "Status",
+    "Values",
+    "describe_region",
+    "differentiate",
+    "every_element",
+    "localise",
+]

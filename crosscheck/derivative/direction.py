@@ -1,0 +1,69 @@
+"""Random directions: one weight per element, scaled by the block, on a grid that keeps steps exact.
+
+A weight is ``±U[0.5, 1.5]``: never small, so a lone wrong element above the limit always shows, and
+continuous, so that two wrong elements cancel with probability zero (±1 alone misses a pair of
+opposite errors half the time). Each block is scaled by the spread of its own values, so that one
+step size suits all of them and a large block does not hide a small one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from crosscheck.derivative.probe import Array, Values
+
+#: Weights are multiples of 2^-GRID times the scale: added to numbers of 24 bits (float32) at steps
+#: down to 2^-24, the sum still has at most 53 bits, and the step that is taken is the step meant.
+GRID = 18
+
+
+def spread(array: Array) -> float:
+    """The size of a sensible step in a block, a power of two: its standard deviation.
+
+    Where all values are nearly equal (one element, a constant), their magnitude instead; 1 for zeros.
+    An offset does not count: around 1000 ± 1 a step of 100 would leave the neighbourhood.
+    """
+    if not array.size:
+        return 1.0
+    rms = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+    if rms == 0 or not np.isfinite(rms):
+        return 1.0
+    deviation = float(np.std(array, dtype=np.float64))
+    size = deviation if deviation > 1e-6 * rms else rms
+    return float(2.0 ** np.round(np.log2(size)))
+
+
+def draw(values: Values, names: Sequence[str], rng: np.random.Generator) -> dict[str, Array]:
+    """A direction over the named blocks.
+
+    Args:
+        values: name → array; blocks of float64.
+        names: the blocks to move.
+        rng: where the weights come from.
+    """
+    found = {}
+    for name in names:
+        shape = values[name].shape
+        weights = rng.uniform(0.5, 1.5, shape)
+        weights *= rng.integers(0, 2, shape, dtype=np.int8) * 2.0 - 1.0
+        weights = np.round(weights * 2.0**GRID) * (2.0**-GRID * spread(values[name]))
+        found[name] = np.asarray(weights)
+    return found
+
+
+def displaced(values: Values, direction: Mapping[str, Array], step: complex) -> dict[str, Array]:
+    """``values + step · direction``; blocks that do not move are copied, not shared."""
+    return {
+        name: array + step * direction[name] if name in direction else array.copy()
+        for name, array in values.items()
+    }
+
+
+def moves(values: Values, direction: Mapping[str, Array], step: float) -> bool:
+    """Whether the step changes every element: at 1e17 a step of 1 is no step at all."""
+    return all(
+        bool(np.all(values[name] + step * v != values[name] - step * v))
+        for name, v in direction.items()
+    )

@@ -1,0 +1,98 @@
+"""The function along a direction, evaluated and counted; and the noise of its values.
+
+Differences are taken element by element of the outputs and weighted with the cotangents only then:
+summing first would lose the digits that the difference is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import comb
+
+import numpy as np
+
+from crosscheck.derivative.direction import displaced
+from crosscheck.derivative.probe import Array, Forward, Values
+
+UNIT_ROUNDOFF = 2.0**-53
+#: Step at which noise is measured: so small that only rounding is left of the difference table.
+TINY = 2.0**-30
+
+
+class NotFinite(Exception):
+    """An output is NaN or infinite at a displaced point."""
+
+
+class Line:
+    """``t → outputs(values + t · direction)``, with the base point known.
+
+    Attributes:
+        evaluations: how many forward evaluations this line has cost.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        values: Values,
+        direction: Mapping[str, Array],
+        cotangents: Values,
+        base: Mapping[str, Array],
+    ) -> None:
+        self.forward = forward
+        self.values = values
+        self.direction = direction
+        self.cotangents = cotangents
+        self.base = base
+        self.evaluations = 0
+
+    def at(self, step: complex) -> dict[str, Array]:
+        """The outputs that have a cotangent, at a displaced point.
+
+        Raises:
+            NotFinite: one of them is NaN or infinite.
+        """
+        self.evaluations += 1
+        found = self.forward(displaced(self.values, self.direction, step))
+        outputs = {name: np.asarray(found[name]) for name in self.cotangents}
+        if not all(np.isfinite(array).all() for array in outputs.values()):
+            raise NotFinite
+        return outputs
+
+    def weigh(self, arrays: Mapping[str, Array]) -> tuple[float, float]:
+        """``Σ c a`` and ``sqrt(Σ (c a)²)`` over all outputs."""
+        total, square = 0.0, 0.0
+        for name, cotangent in self.cotangents.items():
+            product = (cotangent * arrays[name]).ravel()
+            total += float(np.sum(product))
+            square += float(product @ product)
+        return total, float(np.sqrt(square))
+
+    def pair(self, step: float) -> tuple[float, float, float]:
+        """Central difference quotient, its natural size, and the one-sided gap at a step.
+
+        The gap ``|f(+h) + f(-h) - 2 f(0)| / h`` shrinks with h where f is smooth, and stays where it is
+        kinked: it is the difference of the two one-sided derivatives.
+        """
+        plus, minus = self.at(step), self.at(-step)
+        slope, size = self.weigh({k: plus[k] - minus[k] for k in plus})
+        gap, _ = self.weigh({k: (plus[k] - self.base[k]) - (self.base[k] - minus[k]) for k in plus})
+        return slope / (2 * step), size / (2 * step), abs(gap) / step
+
+    def noise(self) -> float:
+        """Standard deviation of the rounding noise in f, from the differences at tiny steps.
+
+        The k-th difference of a smooth function over steps of 2^-30 is rounding alone, and its
+        variance is that of one value times binomial(2k, k): Moré and Wild, Estimating
+        computational noise, SIAM J. Sci. Comput. 33 (2011). Never below one rounding per output.
+        """
+        samples = [self.at(k * TINY) for k in (-3, -2, -1)] + [dict(self.base)]
+        samples += [self.at(k * TINY) for k in (1, 2, 3)]
+        row = [{k: s[k] - self.base[k] for k in self.cotangents} for s in samples]
+        table = np.array([self.weigh(entry)[0] for entry in row])
+        found = 0.0
+        for order in range(1, 7):
+            table = np.diff(table)
+            if order >= 3:
+                found = max(found, float(np.sqrt(np.mean(table**2) / comb(2 * order, order))))
+        _, size = self.weigh({k: self.base[k] for k in self.cotangents})
+        return max(found, UNIT_ROUNDOFF * size)

@@ -1,0 +1,85 @@
+"""Witnesses behind one protocol: NumPy, PyTorch, JAX. Each framework is imported on first use."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from crosscheck.errors import UsageError
+from crosscheck.evaluation import Implementation
+from crosscheck.implementations.conventions import Convention, notebook
+from crosscheck.implementations.jax_function import JaxImplementation
+from crosscheck.implementations.numpy_layer import NumpyImplementation
+from crosscheck.implementations.torch_module import TorchImplementation, from_subject, is_torch
+from crosscheck.spec import Layer
+
+#: The witnesses that have an implementation of their own in the catalogue.
+ORACLES = ("torch", "jax")
+
+
+@cache
+def oracle(framework: str, layer: Layer) -> Implementation | None:
+    """The catalogue's own twin of a layer, or None if the layer has none.
+
+    Args:
+        framework: ``"torch"`` or ``"jax"``.
+        layer: the spec. Bound and compiled programs live as long as it does.
+    """
+    if framework == "torch":
+        return None if layer.torch is None else TorchImplementation(layer.torch)
+    if framework == "jax":
+        return None if layer.jax is None else JaxImplementation(layer.jax)
+    raise UsageError(f"unknown framework {framework!r}: there is {', '.join(ORACLES)}")
+
+
+@cache
+def reference(layer: Layer) -> NumpyImplementation | None:
+    """reference_nn's class for a layer, or None if it has none."""
+    import reference_nn
+
+    found = getattr(reference_nn, layer.reference or layer.name, None)
+    return None if found is None else NumpyImplementation(found, name="reference_nn")
+
+
+def subject(given: Any, layer: Layer, convention: Convention | None = None) -> Implementation:
+    """What somebody passed as the implementation under test, behind the protocol.
+
+    Args:
+        given: a class or object with forward and backward (NumPy); a ``torch.nn.Module`` class or
+            object, a ``torch.autograd.Function`` class; a function of arrays (JAX); an
+            `Implementation`; ``"torch"`` or ``"jax"`` for the catalogue's own twin; None for
+            reference_nn's layer.
+        layer: the spec.
+        convention: how a NumPy subject is called; the notebook's by default.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if given is None:
+        found = reference(layer)
+        if found is None:
+            raise UsageError(f"reference_nn has no {layer.name}: pass an implementation")
+        return found
+    if isinstance(given, str):
+        twin = oracle(given, layer)
+        if twin is None:
+            raise UsageError(f"{layer.name} has no {given} twin")
+        return twin
+    if convention is not None:
+        return NumpyImplementation(given, convention)
+    if hasattr(given, "bind") and hasattr(given, "name") and not isinstance(given, type):
+        return given  # type: ignore[no-any-return]
+    if is_torch(given):
+        return from_subject(given, layer)
+    if callable(getattr(given, "forward", None)):
+        if not callable(getattr(given, "backward", None)):
+            name = getattr(given, "__name__", type(given).__name__)
+            raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
+        return NumpyImplementation(given, notebook)
+    if callable(given) and not isinstance(given, type):
+        name = getattr(given, "__name__", type(given).__name__)
+        return JaxImplementation(given, name, takes_problem=False)
+    raise UsageError(
+        f"{given!r} is no implementation: pass a class with forward and backward, a torch module "
+        "or autograd function, or a JAX function; for another calling style give a convention"
+    )

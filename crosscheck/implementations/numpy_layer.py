@@ -1,0 +1,135 @@
+"""Hand-written NumPy layers as an implementation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
+from crosscheck.implementations.conventions import Call, Convention, build, notebook
+from crosscheck.spec import Array, Problem, Values
+
+
+class NumpyImplementation:
+    """A class (or an object, or functions under a convention) that computes with NumPy.
+
+    Args:
+        subject: what the convention is given; a class is constructed anew for every evaluation.
+        convention: how it is called (`crosscheck.implementations.conventions`).
+        name: what reports call it; the class's name by default.
+    """
+
+    def __init__(self, subject: Any, convention: Convention = notebook, name: str = "") -> None:
+        self.subject = subject
+        self.convention = convention
+        self._name = name or getattr(subject, "__name__", type(subject).__name__)
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self._name
+
+    def bind(self, problem: Problem) -> NumpyBound:
+        """Try the constructor once, so that a missing option is known before any call.
+
+        Raises:
+            NotOffered: the class lacks an option of the problem.
+            ImplementationError: the constructor raised.
+        """
+        if isinstance(self.subject, type):
+            try:
+                build(self.subject, problem)
+            except NotOffered:
+                raise
+            except Exception as error:
+                raise ImplementationError.during(f"{self.name}'s constructor", error) from error
+        return NumpyBound(self, problem)
+
+
+class NumpyBound:
+    """A NumPy implementation bound to a problem."""
+
+    def __init__(self, implementation: NumpyImplementation, problem: Problem) -> None:
+        self.implementation = implementation
+        self.problem = problem
+        self._layer: Any = None
+
+    def forward(self, values: Values) -> dict[str, Array]:
+        """The forward pass alone. One object serves all calls: constructing may cost more."""
+        generator, outputs = self._start(Call(self.problem, values, self._layer))
+        generator.close()
+        return outputs
+
+    def vjp(self, values: Values, cotangents: Values) -> Evaluation:
+        """Forward and backward on a newly constructed layer."""
+        self._layer = None
+        return self.again(values, cotangents)
+
+    def again(self, values: Values, cotangents: Values) -> Evaluation:
+        """Forward and backward on the layer of the call before, as training would."""
+        generator, outputs = self._start(Call(self.problem, values, self._layer))
+        upstream = tuple(cotangents[name] for name in self.problem.differentiable_outputs)
+        wanted = self.problem.differentiable
+        if not wanted or not upstream:
+            generator.close()
+            return Evaluation(outputs, {})
+        with self._errors("backward"):
+            found = generator.send(upstream)
+            generator.close()
+        gradients = self._arrays(found, "gradient of ")
+        who = self.implementation.name
+        absent = {name: f"{who} leaves no gradient of {name}" for name in wanted if name not in gradients}
+        return Evaluation(outputs, {k: gradients[k] for k in wanted if k in gradients}, absent)
+
+    def _start(self, call: Call) -> tuple[Any, dict[str, Array]]:
+        generator = self.implementation.convention(self.implementation.subject, call)
+        with self._errors("forward"):
+            found = next(generator)
+        self._layer = call.layer
+        return generator, self._arrays(found, "")
+
+    def _errors(self, what: str) -> _ForeignCode:
+        return _ForeignCode(f"{self.implementation.name}.{what}")
+
+    def _arrays(self, named: Mapping[str, Any], what: str) -> dict[str, Array]:
+        result = {}
+        for name, value in named.items():
+            array = np.asarray(value)
+            if array.dtype.kind not in "fiubc":
+                raise ImplementationError(
+                    f"{self.implementation.name}: the {what}{name} is no array of numbers but "
+                    f"{type(value).__name__}" + (f" of dtype {array.dtype}" if array.size else "")
+                )
+            result[name] = array
+        return result
+
+
+class _ForeignCode:
+    """Runs somebody's code: their exceptions become `ImplementationError`, NumPy stays quiet.
+
+    Overflow and the like are no error here: what comes out is compared, and NaN agrees with
+    nothing. The error state of the process is untouched.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._errstate = np.errstate(all="ignore")
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        self._errstate.__enter__()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._warnings.__exit__(kind, error, trace)
+        self._errstate.__exit__(kind, error, trace)
+        if error is None or isinstance(error, ImplementationError | NotOffered):
+            return
+        if isinstance(error, StopIteration):
+            raise ImplementationError(f"{self.what}: the convention yielded nothing") from error
+        if isinstance(error, Exception | SystemExit):
+            raise ImplementationError.during(self.what, error) from error

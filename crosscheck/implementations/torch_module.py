@@ -1,0 +1,224 @@
+"""PyTorch modules, autograd functions and functions of tensors as an implementation.
+
+torch is imported here on first use only. Nothing global is changed: default dtype, threads and
+the state of the random generator are as before.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
+from crosscheck.implementations.conventions import build
+from crosscheck.implementations.layout import Layout
+from crosscheck.spec import Array, Layer, Problem, Values
+
+
+class TorchImplementation:
+    """Something of PyTorch, given as a function that makes it.
+
+    Args:
+        make: from the `Problem` to a ``torch.nn.Module`` (called with the inputs in order, the
+            parameters put in through the layer's `torch_layout`) or to a function of keyword
+            arguments, one per canonical array.
+        name: what reports call it.
+    """
+
+    def __init__(self, make: Callable[[Problem], Any], name: str = "torch") -> None:
+        self.make = make
+        self._name = name
+        self._bound: dict[Any, TorchBound] = {}
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self._name
+
+    def bind(self, problem: Problem) -> TorchBound:
+        """Construct the module once per problem.
+
+        Raises:
+            ImplementationError: the constructor raised, or the module lacks a parameter.
+        """
+        key = problem.key()
+        if key not in self._bound:
+            self._bound[key] = TorchBound(self, problem)
+        return self._bound[key]
+
+
+class TorchBound:
+    """A module or function bound to a problem."""
+
+    def __init__(self, implementation: TorchImplementation, problem: Problem) -> None:
+        import torch
+
+        self.name = implementation.name
+        self.problem = problem
+        try:
+            with torch.random.fork_rng(devices=[]):  # initialisation draws random numbers
+                self.target = implementation.make(problem)
+        except NotOffered:
+            raise
+        except Exception as error:
+            raise ImplementationError.during(f"{self.name}'s constructor", error) from error
+        self.is_module = isinstance(self.target, torch.nn.Module)
+        self.layouts: dict[str, Layout] = {}
+        if self.is_module:
+            self._read_layouts(dict(self.target.named_parameters()) | dict(self.target.named_buffers()))
+
+    def _read_layouts(self, state: Mapping[str, Any]) -> None:
+        layer = self.problem.layer
+        for name in (*self.problem.parameters, *self.problem.buffers):
+            layout = Layout.parse(layer.torch_layout.get(name, name))
+            if layout.name not in state and name in state:
+                layout = Layout(name)  # a module written in the canonical layout
+            if layout.name not in state:
+                raise ImplementationError(
+                    f"{self.name} has no parameter or buffer {layout.name!r} for {name!r}; "
+                    f"it has {', '.join(sorted(state)) or 'none'}"
+                )
+            self.layouts[name] = layout
+
+    def forward(self, values: Values) -> dict[str, Array]:
+        """Outputs and new buffers, without a tape."""
+        import torch
+
+        with torch.no_grad(), self._errors("forward"):
+            tensors = {name: self._tensor(name, array) for name, array in values.items()}
+            return self._read(self._call(tensors), tensors)
+
+    def vjp(self, values: Values, cotangents: Values) -> Evaluation:
+        """Outputs, and gradients by autograd. No path to an input is a gradient of zero."""
+        import torch
+
+        wanted = self.problem.differentiable
+        with torch.enable_grad(), self._errors("forward and backward"):
+            tensors = {name: self._tensor(name, array) for name, array in values.items()}
+            leaves = [tensors[name].requires_grad_(True) for name in wanted]
+            returned = self._call(tensors)
+            outputs = [returned[name] for name in self.problem.differentiable_outputs]
+            ways = [(o, name) for o, name in zip(outputs, cotangents, strict=False) if o.requires_grad]
+            found: tuple[Any, ...] = (None,) * len(leaves)
+            if ways and leaves:
+                found = torch.autograd.grad(
+                    [o for o, _ in ways],
+                    leaves,
+                    [torch.from_numpy(np.array(cotangents[n], order="C")) for _, n in ways],
+                    allow_unused=True,
+                )
+            gradients = {
+                name: self._array(name, torch.zeros_like(leaf) if g is None else g)
+                for name, leaf, g in zip(wanted, leaves, found, strict=True)
+            }
+            return Evaluation(self._read(returned, tensors), gradients)
+
+    def _tensor(self, name: str, array: Array) -> Any:
+        import torch
+
+        layout = self.layouts.get(name)
+        copy = layout.out(array) if layout else np.array(array, order="C")
+        return torch.from_numpy(copy)
+
+    def _array(self, name: str, tensor: Any) -> Array:
+        array = tensor.detach().cpu().numpy()
+        layout = self.layouts.get(name)
+        return layout.back(array) if layout else np.array(array)
+
+    def _call(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        import torch
+
+        if self.is_module:
+            state = {layout.name: tensors[name] for name, layout in self.layouts.items()}
+            inputs = tuple(tensors[name] for name in self.problem.inputs)
+            returned = torch.func.functional_call(self.target, state, inputs)
+        else:
+            returned = self.target(**tensors)
+        names = (*self.problem.outputs, *self.problem.buffers)
+        return name_outputs(returned, names, len(self.problem.outputs), self.name)
+
+    def _read(self, returned: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Array]:
+        found = {
+            name: self._array(name, returned[name] if name in returned else tensors[name])
+            for name in (*self.problem.outputs, *self.problem.buffers)
+        }
+        return found
+
+    def _errors(self, what: str) -> _TorchErrors:
+        return _TorchErrors(f"{self.name}'s {what}")
+
+
+class _TorchErrors:
+    """Exceptions of PyTorch code become `ImplementationError`."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, ImplementationError):
+            raise ImplementationError.during(self.what, error) from error
+
+
+def name_outputs(returned: Any, names: tuple[str, ...], least: int, who: str) -> dict[str, Any]:
+    """Name what a twin returned: a mapping, a tuple in order, or a single output.
+
+    Args:
+        returned: what came back.
+        names: outputs, then buffers, in order.
+        least: how many of them are outputs, which must be there.
+        who: for the message.
+    """
+    if isinstance(returned, Mapping):
+        return dict(returned)
+    parts = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+    if not least <= len(parts) <= len(names):
+        raise ImplementationError(f"{who} returned {len(parts)} values; expected {', '.join(names)}")
+    return dict(zip(names, parts, strict=False))
+
+
+def from_subject(subject: Any, layer: Layer) -> TorchImplementation:
+    """Somebody's module class, module or autograd function as an implementation.
+
+    A module class is constructed with the sizes by position and the options by keyword. An
+    autograd function is applied to inputs, then parameters, in the framework's layout.
+    """
+    import torch
+
+    name = getattr(subject, "__name__", type(subject).__name__)
+    if isinstance(subject, type) and issubclass(subject, torch.nn.Module):
+        return TorchImplementation(lambda problem: build(subject, problem), name)
+    if isinstance(subject, torch.nn.Module):
+        return TorchImplementation(lambda problem: subject, name)
+    if isinstance(subject, type) and issubclass(subject, torch.autograd.Function):
+        return TorchImplementation(lambda problem: _function_module(subject, problem), name)
+    raise TypeError(f"{subject!r} is nothing of PyTorch")
+
+
+def _function_module(function: Any, problem: Problem) -> Any:
+    """An autograd function in a module that holds its parameters, so that layouts apply."""
+    import torch
+
+    class Applied(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in (*problem.parameters, *problem.buffers):
+                layout = Layout.parse(problem.layer.torch_layout.get(name, name))
+                shape = layout.out(np.zeros(problem.given[name].shape(problem))).shape
+                self.register_parameter(layout.name, torch.nn.Parameter(torch.zeros(shape)))
+
+        def forward(self, *inputs: Any) -> Any:
+            return function.apply(*inputs, *self.parameters())
+
+    return Applied()
+
+
+def is_torch(subject: Any) -> bool:
+    """Whether something is of PyTorch, told without importing it."""
+    kinds = inspect.getmro(subject if isinstance(subject, type) else type(subject))
+    return any(kind.__module__.split(".")[0] == "torch" for kind in kinds)

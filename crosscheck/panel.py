@@ -1,0 +1,377 @@
+"""The panel: all witnesses of a check, their answers to a case, and the comparisons of every pair.
+
+An oracle's answers, the rounding measured on them and the numeric derivative belong to a case's
+values, whatever dtype or memory layout these are presented in; they are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from crosscheck.blame import NUMERIC
+from crosscheck.case import Case
+from crosscheck.comparison import (
+    Comparison,
+    Kind,
+    Outcome,
+    Verdict,
+    compare_arrays,
+    compare_numbers,
+)
+from crosscheck.derivative import Probe, Status, differentiate, every_element
+from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.ledger import Difference
+from crosscheck.sampling import generator
+from crosscheck.spec import Array, Values
+from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
+
+Answer = Evaluation | ImplementationError
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Who is asked.
+
+    Attributes:
+        subject: the implementation under test.
+        oracles: name → trusted implementation.
+        numeric: whether the subject's forward is differentiated numerically.
+        fallback: measured for its rounding where there is no oracle: reference_nn's layer.
+        every_element: differentiate element by element instead of along random directions.
+        differences: the ledger's entries for the layer.
+    """
+
+    subject: Implementation
+    oracles: Mapping[str, Implementation]
+    numeric: bool = True
+    fallback: Implementation | None = None
+    every_element: bool = False
+    differences: Sequence[Difference] = ()
+
+    def hear(self, case: Case) -> Hearing:
+        """Everything about a case's values that does not depend on dtype or memory.
+
+        Raises:
+            NotOffered: the subject lacks an option.
+            ImplementationError: the subject cannot be constructed.
+        """
+        return Hearing(self, case, self.subject.bind(case.problem))
+
+
+class Hearing:
+    """The panel's answers about one set of values."""
+
+    def __init__(self, panel: Panel, case: Case, subject: Bound) -> None:
+        self.panel = panel
+        self.case = case
+        self.subject = subject
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self.bound: dict[str, Bound | ImplementationError] = {}
+        for name, oracle in panel.oracles.items():
+            try:
+                self.bound[name] = oracle.bind(case.problem)
+            except ImplementationError as error:
+                self.bound[name] = error
+        self.rounding = self._measure()
+        self._probes: tuple[Probe, ...] | None = None
+
+    def _measure(self) -> Rounding:
+        usable = {k: b for k, b in self.bound.items() if not isinstance(b, ImplementationError)}
+        if not usable:
+            fallback = self.panel.fallback
+            usable = (
+                {fallback.name: fallback.bind(self.case.problem)}
+                if fallback is not None
+                else {self.panel.subject.name: self.subject}
+            )
+        rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "nearby")
+        with np.errstate(all="ignore"):
+            return measure(usable, self.case.values, self.case.cotangents, rng)
+
+    def oracle_answer(self, name: str, dtype: str) -> Answer:
+        """An oracle's evaluation in a dtype, or what it raised."""
+        key = (name, dtype)
+        if key not in self._answers:
+            bound = self.bound[name]
+            if isinstance(bound, ImplementationError):
+                self._answers[key] = bound
+            else:
+                arrays = self.case.arrays(dtype, "plain"), self.case.upstream(dtype, "plain")
+                self._answers[key] = _ask(bound, *arrays)
+        return self._answers[key]
+
+    def probes(self) -> tuple[Probe, ...]:
+        """The numeric derivatives of the subject's forward, in float64."""
+        if self._probes is None:
+            self._probes = self._differentiate(self.case.problem.differentiable)
+        return self._probes
+
+    def _differentiate(self, names: Sequence[str]) -> tuple[Probe, ...]:
+        rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "probe", *names)
+        return differentiate(
+            self.subject.forward,
+            self.case.arrays("float64", "plain"),
+            tuple(names),
+            self.case.upstream("float64", "plain"),
+            rng,
+        )
+
+    @property
+    def kink(self) -> bool:
+        """Whether a probe found the drawn point too close to a kink."""
+        return (
+            self.panel.numeric
+            and not self.case.at_kink
+            and not self.panel.every_element
+            and any(probe.status is Status.KINK for probe in self._try_probes())
+        )
+
+    def _try_probes(self) -> tuple[Probe, ...]:
+        try:
+            return self.probes()
+        except ImplementationError:
+            return ()
+
+    def compare(self, case: Case) -> list[Comparison]:
+        """All pairs on one presentation (dtype, memory) of the values."""
+        name = self.panel.subject.name
+        answers: dict[str, Answer] = {
+            name: _ask(self.subject, case.arrays(), case.upstream()),
+            **{oracle: self.oracle_answer(oracle, case.dtype) for oracle in self.bound},
+        }
+        mine = answers[name]
+        if isinstance(mine, ImplementationError):
+            return [self._raised(case, mine, answers)]
+        found = [*self._pairs(case, answers)]
+        if self.panel.numeric and not case.at_kink and case.problem.differentiable:
+            heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
+            found += self._numeric(case, heard)
+        return self._explain(case, found)
+
+    def _raised(
+        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
+    ) -> Comparison:
+        others = [a for k, a in answers.items() if k != self.panel.subject.name]
+        if others and all(isinstance(a, ImplementationError) for a in others):
+            outcome = Outcome(Verdict.UNCHECKED, reason="every witness refuses this case")
+        else:
+            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
+        return Comparison(case, "output", self.panel.subject.name, "itself", outcome)
+
+    def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
+        problem = case.problem
+        wanted = [*problem.outputs, *problem.buffers, *(f"grad_{n}" for n in problem.differentiable)]
+        for quantity in wanted:
+            tolerance = self.rounding.tolerance(quantity, case.dtype)
+            for left, right in combinations(answers, 2):
+                yield self._pair(case, quantity, (left, answers[left]), (right, answers[right]), tolerance)
+        if len(answers) == 1:  # no oracle: at least the declared shapes and dtypes
+            yield from self._declared(case, answers)
+
+    def _pair(
+        self,
+        case: Case,
+        quantity: str,
+        left: tuple[str, Answer],
+        right: tuple[str, Answer],
+        tolerance: float,
+    ) -> Comparison:
+        def made(outcome: Outcome, got: Array | None = None, expected: Array | None = None) -> Comparison:
+            keep = outcome.verdict is Verdict.DISAGREE
+            return Comparison(
+                case, quantity, left[0], right[0], outcome,
+                norm=_norm(expected), got=got if keep else None, expected=expected if keep else None,
+            )
+
+        for who, answer in (left, right):
+            if isinstance(answer, ImplementationError):
+                return made(Outcome(Verdict.UNCHECKED, reason=f"{who} refuses: {_first_line(answer)}"))
+        assert isinstance(left[1], Evaluation) and isinstance(right[1], Evaluation)
+        arrays = [quantities(answer).get(quantity) for answer in (left[1], right[1])]
+        for who, evaluation, array in zip((left[0], right[0]), (left[1], right[1]), arrays, strict=True):
+            if array is None:
+                reason = evaluation.absent.get(quantity.removeprefix("grad_"), f"{who} gives no {quantity}")
+                missing = who == self.panel.subject.name and quantity not in case.problem.buffers
+                verdict = Verdict.DISAGREE if missing else Verdict.UNCHECKED
+                return made(Outcome(verdict, kind=Kind.MISSING if missing else None, reason=reason))
+        got, expected = arrays
+        assert got is not None and expected is not None
+        outcome = compare_arrays(got, expected, tolerance)
+        return made(self._not_vacuous(quantity, outcome), got, expected)
+
+    def _not_vacuous(self, quantity: str, outcome: Outcome) -> Outcome:
+        if outcome.verdict is Verdict.AGREE and outcome.limit is not None:
+            if self.rounding.vacuous(quantity, outcome.limit):
+                reason = (
+                    f"too coarse: an error of {outcome.limit:.1e} could hide in values of "
+                    f"{self.rounding.size.get(quantity, 0.0):.1e}"
+                )
+                return replace(outcome, verdict=Verdict.UNCHECKED, reason=reason)
+        return outcome
+
+    def _declared(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
+        shapes = case.problem.shapes()
+        for name, answer in answers.items():
+            assert isinstance(answer, Evaluation)
+            for quantity, array in quantities(answer).items():
+                wanted = shapes[quantity.removeprefix("grad_")]
+                if array.shape != wanted:
+                    reason = f"shape {array.shape}, should be {wanted}"
+                    kind = Kind.SHAPE
+                elif array.dtype.kind == "f" and array.dtype != case.dtype:
+                    reason, kind = f"dtype {array.dtype}, should be {case.dtype}", Kind.DTYPE
+                else:
+                    continue
+                outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
+                yield Comparison(case, quantity, name, "itself", outcome, got=array)
+
+    # --- the numeric witness ---------------------------------------------------------------
+
+    def _numeric(self, case: Case, answers: Mapping[str, Evaluation]) -> Iterator[Comparison]:
+        if self.panel.every_element:
+            yield from self._elements(case, answers)
+            return
+        subject = self.panel.subject.name
+        try:
+            probes = self.probes()
+        except ImplementationError as error:
+            reason = f"the forward raised on nearby inputs: {_first_line(error)}"
+            outcome = Outcome(Verdict.UNCHECKED, reason=reason)
+            for name in case.problem.differentiable:
+                yield Comparison(case, f"grad_{name}", subject, NUMERIC, outcome)
+            return
+        for probe in probes:
+            if len(probe.direction) > 1 and self._fails(case, probe, answers[subject]):
+                # A probe of several names failed: ask for each name which of them it was.
+                for name in probe.direction:
+                    for single in self._differentiate([name]):
+                        yield from self._by_probe(case, single, answers)
+            else:
+                yield from self._by_probe(case, probe, answers)
+
+    def _fails(self, case: Case, probe: Probe, evaluation: Evaluation) -> bool:
+        return any(
+            c.verdict is not Verdict.AGREE for c in self._by_probe(case, probe, {"": evaluation})
+        )
+
+    def _by_probe(
+        self, case: Case, probe: Probe, answers: Mapping[str, Evaluation]
+    ) -> Iterator[Comparison]:
+        for witness, evaluation in answers.items():
+            outcome = self._along(case, probe, evaluation)
+            for name, direction in probe.direction.items():
+                quantity = f"grad_{name}"
+                gradient = evaluation.gradients.get(name)
+                if gradient is None:
+                    reason = evaluation.absent.get(name, f"{witness} gives no {quantity}")
+                    single = Outcome(Verdict.UNCHECKED, reason=reason)
+                elif gradient.shape != direction.shape:
+                    single = Outcome(
+                        Verdict.DISAGREE,
+                        kind=Kind.SHAPE,
+                        reason=f"shape {gradient.shape}, should be {direction.shape}",
+                    )
+                elif outcome is None:
+                    single = Outcome(Verdict.UNCHECKED, reason="another gradient of the probe is missing")
+                else:
+                    single = self._of_element(quantity, outcome, direction)
+                yield Comparison(case, quantity, witness, NUMERIC, single, norm=_norm(gradient))
+
+    def _along(self, case: Case, probe: Probe, evaluation: Evaluation) -> Outcome | None:
+        """<v, gradient> against the derivative along v; None where a gradient is missing."""
+        if probe.reason is not None:
+            return Outcome(Verdict.UNCHECKED, reason=probe.reason)
+        total, tolerance, magnitude = 0.0, probe.error, 0.0
+        for name, direction in probe.direction.items():
+            gradient = evaluation.gradients.get(name)
+            if gradient is None or gradient.shape != direction.shape:
+                return None
+            exact = gradient.astype(np.float64).ravel()
+            v = direction.ravel()
+            total += float(v @ exact)
+            length = float(np.linalg.norm(v))
+            magnitude += length * float(np.linalg.norm(exact))
+            tolerance += self.rounding.tolerance(f"grad_{name}", case.dtype) * length
+        tolerance += UNIT_ROUNDOFF["float64"] * magnitude
+        smallest = min(float(np.min(np.abs(v), initial=np.inf)) for v in probe.direction.values())
+        return compare_numbers(total, probe.value, tolerance, smallest)
+
+    def _of_element(self, quantity: str, outcome: Outcome, direction: Array) -> Outcome:
+        """The outcome of a whole probe, with the limit that holds for one of its names."""
+        if outcome.verdict is not Verdict.AGREE or not direction.size:
+            return outcome
+        smallest = float(np.min(np.abs(direction)))
+        limit = ((outcome.tolerance or 0.0) + (outcome.error or 0.0)) / smallest
+        return self._not_vacuous(quantity, replace(outcome, limit=limit))
+
+    def _elements(self, case: Case, answers: Mapping[str, Evaluation]) -> Iterator[Comparison]:
+        values, upstream = self.case.arrays("float64", "plain"), self.case.upstream("float64", "plain")
+        for name in case.problem.differentiable:
+            quantity = f"grad_{name}"
+            numeric, errors = every_element(self.subject.forward, values, name, upstream)
+            known = np.isfinite(errors)
+            tolerance = self.rounding.tolerance(quantity, case.dtype)
+            tolerance += float(np.max(errors[known], initial=0.0))
+            for witness, evaluation in answers.items():
+                gradient = evaluation.gradients.get(name)
+                if gradient is None:
+                    continue
+                if not known.all():
+                    outcome = Outcome(Verdict.UNCHECKED, reason="not differentiable at some elements")
+                else:
+                    outcome = compare_arrays(gradient, numeric, tolerance, dtype=False)
+                keep = outcome.verdict is Verdict.DISAGREE
+                yield Comparison(
+                    case, quantity, witness, NUMERIC, self._not_vacuous(quantity, outcome), _norm(numeric),
+                    got=gradient if keep else None, expected=numeric if keep else None,
+                )
+
+    # --- known differences -----------------------------------------------------------------
+
+    def _explain(self, case: Case, found: list[Comparison]) -> list[Comparison]:
+        """Mark what the ledger knows: where the frameworks differ, either of them is right."""
+        subject = self.panel.subject.name
+        result = list(found)
+        for entry in self.panel.differences:
+            if case.kind not in entry.kinds:
+                continue
+            for quantity in entry.quantities:
+                of = {(c.left, c.right): c for c in found if c.quantity == quantity}
+                split = any(
+                    c.verdict is Verdict.DISAGREE for pair, c in of.items() if subject not in pair
+                )
+                follows = any(
+                    c.verdict is Verdict.AGREE for (left, right), c in of.items()
+                    if left == subject and right in self.panel.oracles
+                )
+                if not split or not follows:
+                    continue
+                result = [
+                    replace(c, known=entry.slug)
+                    if c.quantity == quantity and c.verdict is Verdict.DISAGREE
+                    else c
+                    for c in result
+                ]
+        return result
+
+
+def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
+    try:
+        return bound.vjp(values, cotangents)
+    except ImplementationError as error:
+        return error
+
+
+def _norm(array: Array | None) -> float:
+    if array is None or array.dtype.kind != "f":
+        return 0.0
+    finite = array[np.isfinite(array)]
+    return float(np.linalg.norm(finite.astype(np.float64)))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,139 @@
+"""The one rule: how far two right answers may lie apart, from the frameworks' own rounding.
+
+    tolerance = C · e32 · u(dtype)/u(float32)  +  c · u(dtype) · max|quantity|  +  u(dtype) · max|cotangent|
+
+e32 is measured on the case itself: each framework runs it in float32 and in float64, on the same
+float32 numbers, and on a few nearby inputs; e32 is the largest element-wise difference seen for the
+quantity. u is the unit roundoff. The last term, for gradients only, is what one rounding of the upstream
+gradient can do: it matters where the true gradient is zero or saturates to nothing.
+
+C and c are the only constants, set once from a measured rate of false alarms
+(``benchmarks/false_alarms.py``). No layer, dtype or case has a number of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosscheck.evaluation import Bound, Evaluation, ImplementationError
+from crosscheck.spec import Array, Values
+
+#: Multiple of the measured float32 error that a right answer may be off.
+C = 10.0
+#: Roundings of the largest element that a right answer may be off.
+c = 40.0
+#: Nearby inputs on which e32 is measured besides the case's own.
+NEARBY = 2
+#: An agreement says nothing if an error of this share of the quantity could hide in it.
+VACUOUS = 1e-2
+
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What was measured of the frameworks' rounding on one case.
+
+    Attributes:
+        e32: quantity → largest difference between a float32 and a float64 answer.
+        size: quantity → largest magnitude of the quantity.
+        upstream: largest magnitude in the cotangents.
+        source: who was measured: ``"torch, jax"``.
+        outputs: the quantities that are outputs or buffers, not gradients.
+    """
+
+    e32: Mapping[str, float]
+    size: Mapping[str, float]
+    upstream: float
+    source: str
+    outputs: frozenset[str]
+
+    def tolerance(self, quantity: str, dtype: str) -> float:
+        """The rule, for one quantity in one dtype."""
+        u = UNIT_ROUNDOFF[dtype]
+        floor = 0.0 if quantity in self.outputs else u * self.upstream
+        return (
+            C * self.e32.get(quantity, 0.0) * u / UNIT_ROUNDOFF["float32"]
+            + c * u * self.size.get(quantity, 0.0)
+            + floor
+        )
+
+    def vacuous(self, quantity: str, limit: float) -> bool:
+        """Whether an error that could hide is as large as what is compared."""
+        size = self.size.get(quantity, 0.0)
+        upstream = 0.0 if quantity in self.outputs else self.upstream
+        return limit > VACUOUS * size and limit > VACUOUS**2 * upstream and limit > 0
+
+
+def measure(
+    witnesses: Mapping[str, Bound], values: Values, cotangents: Values, rng: np.random.Generator
+) -> Rounding:
+    """Run every witness in both precisions, at the point and near it.
+
+    Args:
+        witnesses: name → what to measure: the frameworks, if there are any.
+        values, cotangents: the case's arrays, real ones in float64.
+        rng: draws the nearby inputs.
+
+    A witness that raises or is not finite in float32 is left out for that point.
+    """
+    e32: dict[str, float] = {}
+    size: dict[str, float] = {}
+    outputs: set[str] = set()
+    points = [(values, cotangents)]
+    points += [(_near(values, rng), _near(cotangents, rng)) for _ in range(NEARBY)]
+    for number, (point, upstream) in enumerate(points):
+        single, single_up = _cast(point, np.float32), _cast(upstream, np.float32)
+        double, double_up = _cast(single, np.float64), _cast(single_up, np.float64)
+        for bound in witnesses.values():
+            try:
+                low = bound.vjp(single, single_up)
+                high = bound.vjp(double, double_up)
+            except ImplementationError:
+                continue
+            outputs |= set(high.outputs)
+            for quantity, exact in quantities(high).items():
+                found = quantities(low).get(quantity)
+                finite = np.isfinite(exact)
+                if found is None or found.shape != exact.shape or exact.dtype.kind != "f":
+                    continue
+                if number == 0:
+                    size[quantity] = max(size.get(quantity, 0.0), largest(exact[finite]))
+                finite &= np.isfinite(found)
+                error = largest((found.astype(np.float64) - exact)[finite])
+                e32[quantity] = max(e32.get(quantity, 0.0), error)
+    upstream_size = max((largest(a) for a in cotangents.values()), default=0.0)
+    return Rounding(e32, size, upstream_size, ", ".join(witnesses), frozenset(outputs))
+
+
+def quantities(evaluation: Evaluation) -> dict[str, Array]:
+    """Every array of an evaluation under the name a report gives it."""
+    return {
+        **evaluation.outputs,
+        **{f"grad_{name}": gradient for name, gradient in evaluation.gradients.items()},
+    }
+
+
+def largest(array: Array) -> float:
+    """The largest magnitude, 0 for an empty array."""
+    return float(np.max(np.abs(array), initial=0.0))
+
+
+def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
+    """Real values up to a thousandth smaller in magnitude: in every domain, rounded anew."""
+    return {
+        name: array * (1 - rng.uniform(0, 2.0**-10, array.shape)) if array.dtype.kind == "f" else array
+        for name, array in values.items()
+    }
+
+
+def _cast(values: Values, dtype: type[np.floating]) -> dict[str, Array]:
+    return {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in values.items()}
+
+
+def sources(names: Sequence[str]) -> str:
+    """For a report: whose rounding set the tolerance."""
+    return " and ".join(names) or "nobody"

@@ -1,0 +1,5 @@
+"""Adaptive pooling."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Losses against classes and probabilities."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Convolutions in one to three dimensions."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Losses on distances and similarities."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""CosineSimilarity."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
