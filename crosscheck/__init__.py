@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crosscheck.case import Case as Case
-    from crosscheck.catalogue import catalogue as catalogue
     from crosscheck.checking import check as check
     from crosscheck.comparison import Comparison as Comparison
     from crosscheck.comparison import Verdict as Verdict
+    from crosscheck.differences import ledger as ledger
     from crosscheck.errors import CaseError as CaseError
     from crosscheck.errors import CrosscheckError as CrosscheckError
     from crosscheck.errors import Disagreement as Disagreement
     from crosscheck.errors import MissingFramework as MissingFramework
     from crosscheck.errors import UsageError as UsageError
+    from crosscheck.families import catalogue as catalogue
     from crosscheck.finding import Finding as Finding
-    from crosscheck.ledger import ledger as ledger
     from crosscheck.networks import network as network
     from crosscheck.report import Report as Report
     from crosscheck.spec import Layer as Layer
@@ -44,9 +44,9 @@ _HOMES = {
     "Tensor": "spec",
     "UsageError": "errors",
     "Verdict": "comparison",
-    "catalogue": "catalogue",
+    "catalogue": "families",
     "check": "checking",
-    "ledger": "ledger",
+    "ledger": "differences",
     "network": "networks",
 }
 

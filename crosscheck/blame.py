@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crosscheck.comparison import Comparison, Kind, Verdict
+from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
 from crosscheck.finding import Finding
 
-NUMERIC = "numeric"
 #: Codes, with what each says. `{s}` is the subject, `{q}` the quantity, `{o}` its oracles.
 MESSAGES = {
     "raised": "{s} raises an exception.",
@@ -94,7 +93,8 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
     for comparison in comparisons:
         per_case.setdefault((comparison.case.id, comparison.quantity), []).append(comparison)
     wrong_forward = {
-        case for (case, quantity), group in per_case.items()
+        case
+        for (case, quantity), group in per_case.items()
         if not quantity.startswith(("grad_", "contract"))
         and _Votes(subject, group).first(Verdict.DISAGREE, Kind.VALUE, Kind.SHAPE, Kind.NON_FINITE)
     }
@@ -107,8 +107,11 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
         if key in gathered:
             previous = gathered[key]
             found = Finding(
-                previous.code, previous.quantity, previous.message,
-                comparisons=previous.comparisons + found.comparisons, against=previous.against,
+                previous.code,
+                previous.quantity,
+                previous.message,
+                comparisons=previous.comparisons + found.comparisons,
+                against=previous.against,
             )
         gathered[key] = found
     return list(gathered.values())
@@ -117,21 +120,27 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
 def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Finding | None:
     subject = votes.subject
     wrong = tuple(
-        c for c in votes.comparisons
+        c
+        for c in votes.comparisons
         if c.verdict is Verdict.DISAGREE and c.known is None and subject in (c.left, c.right)
     )
     against = {c.right: c.verdict.value for c in votes.comparisons if c.left == subject}
 
     def finding(code: str, about: Sequence[str], reason: str = "") -> Finding:
         text = MESSAGES[code].format(
-            s=subject, q=quantity, o=" and ".join(map(_display, about)) or "the others", reason=reason
+            s=subject,
+            q=quantity,
+            o=" and ".join(map(_display, about)) or "the others",
+            reason=reason,
         )
         return Finding(code, quantity, text, comparisons=wrong, against=against)
 
     if wrong and wrong[0].kind is Kind.CONTRACT:
         return finding("contract", (), wrong[0].reason)
     for code, kind in (
-        ("raised", Kind.RAISED), ("missing", Kind.MISSING), ("wrong-shape", Kind.SHAPE),
+        ("raised", Kind.RAISED),
+        ("missing", Kind.MISSING),
+        ("wrong-shape", Kind.SHAPE),
         ("wrong-dtype", Kind.DTYPE),
     ):
         comparison = votes.first(Verdict.DISAGREE, kind)
@@ -144,7 +153,9 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
                 agrees = [o for o in oracles if votes.between(subject, o) is Verdict.AGREE]
                 split = finding("oracles-disagree", agrees)
                 every = tuple(c for c in votes.comparisons if c.verdict is Verdict.DISAGREE)
-                return Finding(split.code, quantity, split.message, comparisons=every, against=against)
+                return Finding(
+                    split.code, quantity, split.message, comparisons=every, against=against
+                )
     if not wrong:
         return None
     comparison = votes.first(Verdict.DISAGREE, Kind.NON_FINITE)

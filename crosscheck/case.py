@@ -160,7 +160,7 @@ class Case:
             UsageError: the layer is not in the catalogue and none was given.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
                 if "header" not in archive:
                     raise CaseError(f"{path} is no crosscheck case: it has no header")
                 header = json.loads(str(archive["header"]))
@@ -179,7 +179,7 @@ class Case:
                 f"this version of crosscheck reads {FORMAT_VERSION}"
             )
         if layer is None:
-            from crosscheck.catalogue import catalogue
+            from crosscheck.families import catalogue
 
             layer = catalogue[header["layer"]]
         try:

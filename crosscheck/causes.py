@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosscheck.blame import NUMERIC
 from crosscheck.case import Case
-from crosscheck.comparison import Comparison, Kind
+from crosscheck.comparison import NUMERIC, Comparison, Kind
 from crosscheck.derivative import describe_region
 from crosscheck.finding import Finding
 from crosscheck.spec import Array
@@ -85,7 +84,8 @@ def _all(test: Callable[[Evidence], bool], say: str) -> Predicate:
 def _not_summed(evidence: list[Evidence]) -> str | None:
     def extra_axes(e: Evidence) -> int:
         extra = e.got.ndim - e.expected.ndim
-        if extra <= 0:
+        batch = e.case.problem.sizes.get("batch")
+        if extra <= 0 or (batch is not None and e.got.shape[0] != batch):
             return 0
         return extra if e.alike(e.got.sum(axis=tuple(range(extra))), e.expected) else 0
 
@@ -93,7 +93,11 @@ def _not_summed(evidence: list[Evidence]) -> str | None:
         return None
     first = evidence[0]
     lead = first.got.shape[: extra_axes(first)]
-    axis = "the batch" if lead and lead[0] == first.case.problem.sizes.get("batch") else "the leading axes"
+    axis = (
+        "the batch"
+        if lead and lead[0] == first.case.problem.sizes.get("batch")
+        else "the leading axes"
+    )
     return (
         f"not summed over {axis}: it has shape {first.got.shape}, and its sum over the first "
         f"{'axis' if len(lead) == 1 else 'axes'}, of shape {first.expected.shape}, is right. "
@@ -104,7 +108,8 @@ def _not_summed(evidence: list[Evidence]) -> str | None:
 def _transposed(evidence: list[Evidence]) -> str | None:
     def order(e: Evidence) -> set[tuple[int, ...]]:
         return {
-            axes for axes in permutations(range(e.got.ndim))
+            axes
+            for axes in permutations(range(e.got.ndim))
             if axes != tuple(range(e.got.ndim)) and e.alike(e.got.transpose(axes), e.expected)
         }
 
@@ -148,7 +153,14 @@ def _factor(evidence: list[Evidence]) -> str | None:
         for names in [(a,) for a in axes] if count == 1 else [*_couples(axes)]:
             for powers in product((1, -1), repeat=len(names)):
                 sizes = [
-                    float(np.prod([e.case.problem.sizes[n] ** float(p) for n, p in zip(names, powers, strict=True)]))
+                    float(
+                        np.prod(
+                            [
+                                e.case.problem.sizes[n] ** float(p)
+                                for n, p in zip(names, powers, strict=True)
+                            ]
+                        )
+                    )
                     for e in evidence
                 ]
                 if _equal(sizes):
@@ -169,8 +181,10 @@ def _factor_sentence(names: tuple[str, ...], powers: tuple[int, ...], rest: floa
     factor = (times or "1") + (f"/({over})" if "·" in over else f"/{over}" if over else "")
     lead = "" if np.isclose(rest, 1, rtol=ALIKE) else f"{_number(rest)}·"
     hint = (
-        "a mean over it is missing, or a sum was taken twice" if times and not over
-        else "it is divided by it once too often, or a mean stands for a sum" if over and not times
+        "a mean over it is missing, or a sum was taken twice"
+        if times and not over
+        else "it is divided by it once too often, or a mean stands for a sum"
+        if over and not times
         else "a wrong normalisation"
     )
     return f"a factor of {lead}{factor}, over all sizes: {hint}."
@@ -182,8 +196,8 @@ def _equal(numbers: list[float]) -> bool:
 
 def _number(k: float) -> str:
     for denominator in (1, 2, 3, 4):
-        if np.isclose(k * denominator, round(k * denominator), rtol=ALIKE) and round(k * denominator):
-            top = round(k * denominator)
+        top = round(float(k) * denominator)
+        if top and np.isclose(k * denominator, top, rtol=ALIKE):
             return str(top) if denominator == 1 else f"{top}/{denominator}"
     return f"{k:.4g}"
 
@@ -207,7 +221,9 @@ def _upstream_ignored(evidence: list[Evidence]) -> str | None:
 
     if not all(holds(e) for e in evidence):
         return None
-    return "the upstream gradient is ignored: it equals the gradient for an upstream gradient of ones."
+    return (
+        "the upstream gradient is ignored: it equals the gradient for an upstream gradient of ones."
+    )
 
 
 def _opposite_forward(evidence: list[Evidence]) -> str | None:
@@ -226,7 +242,9 @@ RULES: tuple[Rule, ...] = (
     Rule("not-summed-over-batch", _not_summed),
     Rule("extra-axis", _extra_axis),
     Rule("transposed", _transposed),
-    Rule("zero", _all(_zero, "it is zero in every element: never computed, or computed and dropped.")),
+    Rule(
+        "zero", _all(_zero, "it is zero in every element: never computed, or computed and dropped.")
+    ),
     Rule("upstream-ignored", _upstream_ignored),
     Rule("factor", _factor),
     Rule("one-minus", _opposite_forward),
@@ -258,7 +276,11 @@ def _evidence(finding: Finding, panel: Panel) -> list[Evidence]:
     best: dict[str, Comparison] = {}
     for comparison in finding.comparisons:
         usable = comparison.got is not None and comparison.expected is not None
-        if usable and comparison.kind in (Kind.VALUE, Kind.SHAPE) and comparison.left == panel.subject.name:
+        if (
+            usable
+            and comparison.kind in (Kind.VALUE, Kind.SHAPE)
+            and comparison.left == panel.subject.name
+        ):
             kept = best.get(comparison.case.id)
             if kept is None or kept.right == NUMERIC:
                 best[comparison.case.id] = comparison

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from crosscheck import sampling
-from crosscheck.blame import NUMERIC, judge
+from crosscheck.blame import judge
 from crosscheck.case import DTYPES, Case
-from crosscheck.catalogue import catalogue
 from crosscheck.causes import explain
-from crosscheck.comparison import Comparison, Kind, Outcome, Verdict
+from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
+from crosscheck.differences import ledger
 from crosscheck.errors import MissingFramework, UsageError, unknown
 from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
+from crosscheck.families import catalogue
+from crosscheck.finding import Finding
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention
-from crosscheck.ledger import ledger
+from crosscheck.networks import Network, compose, stage_cases
 from crosscheck.panel import Panel
 from crosscheck.report import Report
-from crosscheck.spec import Layer
+from crosscheck.spec import Array, Layer, Problem, Values
 from crosscheck.versions import install_hint, installed, version
 
 #: Everyone who can be asked, in the order of the reports.
@@ -54,8 +57,9 @@ def check(
             layer if None. See `crosscheck.implementations.subject`.
         against: the witnesses to ask, of ``"torch"``, ``"jax"``, ``"numeric"``; by default all
             that are installed.
-        options: check this option combination only; by default all that the layer declares and
-            the implementation offers.
+        options: check this option combination only, and take the implementation to be written for
+            it, whether its constructor has such a parameter or not. By default all combinations
+            that the layer declares and the implementation's constructor offers.
         sizes: axis name → size, for axes that should not be drawn.
         dtypes: ``"float64"``, ``"float32"`` or both.
         seed: names every random draw.
@@ -86,8 +90,14 @@ def check(
         spec, options=options, sizes=sizes, dtypes=dtypes, seed=seed, extra=extra
     )
     return check_cases(
-        spec, drawn, implementation, against=against, convention=convention,
-        every_element=every_element, progress=progress,
+        spec,
+        drawn,
+        implementation,
+        against=against,
+        convention=convention,
+        every_element=every_element,
+        progress=progress,
+        strict=options is None,
     )
 
 
@@ -100,10 +110,11 @@ def check_cases(
     convention: Convention | None = None,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
+    strict: bool = False,
 ) -> Report:
     """Check an implementation on given cases, a replayed one for instance. See `check`."""
     started = time.perf_counter()
-    panel, witnesses = assemble(spec, implementation, against, convention, every_element)
+    panel, witnesses = assemble(spec, implementation, against, convention, every_element, strict)
     comparisons: list[Comparison] = []
     notes: dict[str, None] = {}
     contract_done = False
@@ -116,7 +127,9 @@ def check_cases(
             continue
         except ImplementationError as error:
             outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
-            comparisons.append(Comparison(examined[0], "output", panel.subject.name, "itself", outcome))
+            comparisons.append(
+                Comparison(examined[0], "output", panel.subject.name, "itself", outcome)
+            )
             break  # its constructor raises: every further case would say the same
         comparisons += found
         if not contract_done and not any(c.kind is Kind.RAISED for c in found):
@@ -125,6 +138,8 @@ def check_cases(
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
     findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
+        findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     return Report(
         layer=spec,
         subject=panel.subject.name,
@@ -134,6 +149,41 @@ def check_cases(
         notes=tuple(notes),
         seconds=time.perf_counter() - started,
     )
+
+
+def _first_wrong_layer(
+    spec: Network,
+    layers: Sequence[Any],
+    findings: Sequence[Finding],
+    convention: Convention | None,
+) -> list[Finding]:
+    """Check each layer of a wrong network alone, on what trusted layers before it give.
+
+    A layer is judged on its own inputs and an upstream gradient of its own, so an error that
+    only passes through it is not blamed on it.
+    """
+    case = next((f.comparisons[0].case for f in findings if f.comparisons), None)
+    if case is None:
+        return []
+    for stage, stage_case in zip(spec.stages, stage_cases(case, _trusted_forward), strict=True):
+        report = check_cases(stage.layer, [stage_case], layers[stage.index], convention=convention)
+        if report.verdict is Verdict.DISAGREE:
+            own = report.findings[0]
+            message = (
+                f"The first wrong layer of the network is layer {stage.index} ({report.subject}), "
+                f"checked alone on the inputs it gets here: {own.message}"
+            )
+            return [replace(own, code="first-wrong-layer", message=message)]
+    return []
+
+
+def _trusted_forward(problem: Problem, values: Values) -> Array:
+    """The first output of a layer by a framework, or by reference_nn where there is none."""
+    trusted = [oracle(name, problem.layer) for name in ORACLES if installed(name)]
+    witness = next((w for w in (*trusted, reference(problem.layer)) if w is not None), None)
+    if witness is None:
+        raise UsageError(f"nobody but the subject knows the forward of {problem.layer.name}")
+    return witness.bind(problem).forward(values)[next(iter(problem.outputs))]
 
 
 def examine(
@@ -163,6 +213,7 @@ def assemble(
     against: Iterable[str] | None,
     convention: Convention | None,
     every_element: bool = False,
+    strict: bool = False,
 ) -> tuple[Panel, dict[str, str]]:
     """The panel of a check, and for the report what each witness is or why it is not there."""
     asked = None if against is None else tuple(against)
@@ -195,7 +246,7 @@ def assemble(
     if numeric:
         witnesses[NUMERIC] = "every element" if every_element else "random directions"
     panel = Panel(
-        subject=as_subject(implementation, spec, convention),
+        subject=_subject(implementation, spec, convention, strict),
         oracles=oracles,
         numeric=numeric,
         fallback=reference(spec) if implementation is not None else None,
@@ -203,6 +254,14 @@ def assemble(
         differences=tuple(d for d in ledger().values() if d.layer == spec.name),
     )
     return panel, witnesses
+
+
+def _subject(
+    given: Any, spec: Layer, convention: Convention | None, strict: bool
+) -> Implementation:
+    if isinstance(spec, Network) and isinstance(given, list | tuple):
+        return compose(given, spec, convention)
+    return as_subject(given, spec, convention, strict)
 
 
 def require_seed(seed: object) -> int:

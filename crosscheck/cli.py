@@ -55,7 +55,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _complete_layers(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-    from crosscheck.catalogue import catalogue
+    from crosscheck.families import catalogue
 
     return [name for name in catalogue if name.casefold().startswith(text.casefold())]
 
@@ -69,7 +69,9 @@ def _sizes(context: click.Context, parameter: click.Parameter, value: Any) -> di
     return _pairs(value, int, "a whole number") if value else None
 
 
-def _options(context: click.Context, parameter: click.Parameter, value: Any) -> dict[str, Any] | None:
+def _options(
+    context: click.Context, parameter: click.Parameter, value: Any
+) -> dict[str, Any] | None:
     return _pairs(value, _literal, "a value") if value else None
 
 
@@ -139,14 +141,34 @@ def cli() -> None:
 @cli.command()
 @click.argument("layers", nargs=-1, metavar="[LAYER]...", shell_complete=_complete_layers)
 @_common
-@click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Only this dtype.")
+@click.option(
+    "--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Only this dtype."
+)
 @click.option("--seed", default="0", show_default=True, help="Names every random draw.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", callback=_options,
-              help="Only this option combination, e.g. --option bias=False.")
-@click.option("--size", "sizes", multiple=True, metavar="AXIS=N", callback=_sizes,
-              help="Fix an axis, e.g. --size batch=8; the others are drawn.")
-@click.option("--cases", "extra", default=0, type=click.IntRange(0), metavar="N",
-              help="N further cases of random sizes per option combination.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_options,
+    help="Only this option combination, e.g. --option bias=False.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="AXIS=N",
+    callback=_sizes,
+    help="Fix an axis, e.g. --size batch=8; the others are drawn.",
+)
+@click.option(
+    "--cases",
+    "extra",
+    default=0,
+    type=click.IntRange(0),
+    metavar="N",
+    help="N further cases of random sizes per option combination.",
+)
 @click.option("--save", "save", type=click.Path(file_okay=False), default=".crosscheck",
               show_default=True, metavar="DIR", help="Where failing cases are saved.")  # fmt: skip
 def run(
@@ -162,8 +184,8 @@ def run(
     save: str,
 ) -> int:
     """The main job: reference_nn's layers against PyTorch, JAX and numeric differentiation."""
-    from crosscheck.catalogue import catalogue
     from crosscheck.checking import check
+    from crosscheck.families import catalogue
 
     wanted = [catalogue[name].name for name in layers] or list(catalogue)
     number = _seed(seed)
@@ -171,8 +193,14 @@ def run(
     with _progress(len(wanted)) as (console, advance):
         for name in wanted:
             report = check(
-                name, against=against, options=options, sizes=sizes, dtypes=dtypes or DTYPES,
-                seed=number, extra=extra, every_element=every_element,
+                name,
+                against=against,
+                options=options,
+                sizes=sizes,
+                dtypes=dtypes or DTYPES,
+                seed=number,
+                extra=extra,
+                every_element=every_element,
                 progress=lambda case: advance(case.id, 0),
             )
             reports.append(report)
@@ -209,10 +237,14 @@ def replay(
               help="Write the list to FILE ('-' for standard output).")  # fmt: skip
 def list_layers(json_file: str | None) -> None:
     """What there is: every layer of the catalogue with its options."""
-    from crosscheck.catalogue import catalogue
+    from crosscheck.families import catalogue
 
     rows = [
-        {"name": layer.name, "group": layer.group, "options": {k: str(v) for k, v in layer.options.items()}}
+        {
+            "name": layer.name,
+            "group": layer.group,
+            "options": {k: str(v) for k, v in layer.options.items()},
+        }
         for layer in catalogue.values()
     ]
     if json_file:
@@ -241,7 +273,11 @@ def doctor(json_file: str | None) -> int:
                                 "rows": [row._asdict() for row in rows]})  # fmt: skip
     else:
         for row in rows:
-            mark = click.style("ok     ", fg="green") if row.ok else click.style("missing", fg="yellow")
+            mark = (
+                click.style("ok     ", fg="green")
+                if row.ok
+                else click.style("missing", fg="yellow")
+            )
             click.echo(f"{mark} {row.what:<8} {row.found}")
     return EXIT_AGREE if all(row.ok for row in rows) else EXIT_UNCHECKED
 
@@ -320,7 +356,9 @@ def _remarks(reports: Sequence[Report], console: Console) -> None:
     )
     for report in reports:
         for reason, count in report.unchecked().items():
-            console.print(f"[yellow]unchecked[/] {escape(report.layer.name)} {count}×: {escape(reason)}")
+            console.print(
+                f"[yellow]unchecked[/] {escape(report.layer.name)} {count}×: {escape(reason)}"
+            )
         for note in report.notes:
             console.print(f"note: {escape(report.layer.name)}: {escape(note)}")
 

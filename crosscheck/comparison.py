@@ -16,6 +16,9 @@ import numpy as np
 from crosscheck.case import Case
 from crosscheck.spec import Array
 
+#: The name of the numeric witness.
+NUMERIC = "numeric"
+
 
 class Verdict(enum.Enum):
     """What a comparison or a whole report comes to."""

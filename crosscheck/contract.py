@@ -93,7 +93,9 @@ def _repeated(bound: Bound, case: Case, kept: Values) -> str | None:
         return None
     array, before = quantities(found).get(name), kept[name]
     if array is not None and array.shape == before.shape and np.allclose(array, 2 * before):
-        return f"{name} is twice as large after a second call: it accumulates instead of overwriting"
+        return (
+            f"{name} is twice as large after a second call: it accumulates instead of overwriting"
+        )
     return f"{name} is another after a second call with the same arguments"
 
 

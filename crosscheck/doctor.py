@@ -18,7 +18,13 @@ class Row(NamedTuple):
 
 def examine() -> list[Row]:
     """Python, crosscheck, NumPy, then each framework with its devices or how to install it."""
-    rows = [Row("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    rows = [
+        Row(
+            "python",
+            True,
+            f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        )
+    ]
     for package in ("crosscheck", "numpy"):
         found = version(package)
         rows.append(Row(package, True, found or "from source"))

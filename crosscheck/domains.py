@@ -46,7 +46,9 @@ NORMAL = Domain("normal", _normal)
 
 def scaled(factor: float) -> Domain:
     """Normal values times `factor`: weights of a recurrent layer, say, that should not saturate."""
-    return Domain(f"normal*{factor:g}", lambda rng, shape, problem: factor * rng.standard_normal(shape))
+    return Domain(
+        f"normal*{factor:g}", lambda rng, shape, problem: factor * rng.standard_normal(shape)
+    )
 
 
 def uniform(low: float, high: float) -> Domain:
@@ -63,7 +65,9 @@ def uniform(low: float, high: float) -> Domain:
 #: Probabilities, each on its own: the prediction of a BCELoss.
 PROBABILITY = uniform(0.0, 1.0)
 #: Positive numbers around 1: variances, rates.
-POSITIVE = Domain("positive", lambda rng, shape, p: np.exp(0.5 * rng.standard_normal(shape)), low=0.0)
+POSITIVE = Domain(
+    "positive", lambda rng, shape, p: np.exp(0.5 * rng.standard_normal(shape)), low=0.0
+)
 
 
 def distribution(axis: int = -1) -> Domain:

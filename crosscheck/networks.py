@@ -6,7 +6,7 @@ size from the output before it, every other axis is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ def network(*items: str | Layer | tuple[str | Layer, Mapping[str, Any]], name: s
         UsageError: a stage with several outputs, or whose input has another number of axes than
             the output before it.
     """
-    from crosscheck.catalogue import catalogue
+    from crosscheck.families import catalogue
 
     if not items:
         raise UsageError("a network needs at least one layer")
@@ -145,7 +145,7 @@ def chain_convention(convention: Convention = notebook) -> Convention:
         for stage, one_call in zip(spec.stages, calls, strict=True):
             for name in one_call.problem.buffers:
                 last[f"{stage.index}.{name}"] = getattr(one_call.layer, name)
-        gradient = yield last
+        gradient: tuple[Any, ...] = yield last
         found: dict[str, Any] = {}
         for stage, generator, one_call in zip(
             reversed(spec.stages), reversed(running), reversed(calls), strict=True
@@ -153,7 +153,9 @@ def chain_convention(convention: Convention = notebook) -> Convention:
             named = dict(generator.send(gradient))
             generator.close()
             first = next(iter(one_call.problem.inputs))
-            found |= {f"{stage.index}.{k}": named[k] for k in one_call.problem.parameters if k in named}
+            found |= {
+                f"{stage.index}.{k}": named[k] for k in one_call.problem.parameters if k in named
+            }
             found |= {public: named[k] for k, public in stage.extra.items() if k in named}
             gradient = (named.get(first),)
             if stage.index == 0 and first in named:
@@ -163,23 +165,27 @@ def chain_convention(convention: Convention = notebook) -> Convention:
     return chained
 
 
-def stage_cases(case: Case, activations: Mapping[int, Array]) -> list[Case]:
-    """One case per stage, on the inputs that the trusted stages before it give.
+def stage_cases(
+    case: Case, forward: Callable[[Problem, Mapping[str, Any]], Array]
+) -> Iterator[Case]:
+    """One case per stage, on the inputs that trusted stages before it give.
 
     Args:
         case: of the network.
-        activations: stage index → its first input, by an oracle.
+        forward: a trusted forward of one stage.
     """
     spec = _network(case.problem)
-    found = []
+    before: Array | None = None
     for stage, problem in zip(spec.stages, spec.problems(case.problem), strict=True):
         drawn = build_case(problem, case.seed or 0, f"stage {stage.index} of {case.kind}")
-        values = _stage_values(stage, problem, case.values, activations.get(stage.index))
-        found.append(Case(problem, values, drawn.cotangents, kind=drawn.kind, seed=None))
-    return found
+        values = _stage_values(stage, problem, case.values, before)
+        yield Case(problem, values, drawn.cotangents, kind=drawn.kind)
+        before = forward(problem, values)
 
 
-def compose(subject: Sequence[Any], spec: Network, convention: Convention | None) -> NumpyImplementation:
+def compose(
+    subject: Sequence[Any], spec: Network, convention: Convention | None
+) -> NumpyImplementation:
     """A list of classes, one per stage, as the implementation of a network.
 
     Raises:
@@ -233,7 +239,9 @@ def _layouts(chain: Sequence[Stage]) -> dict[str, str]:
     for stage in chain:
         bare = stage.layer.problem(stage.options)
         for name in (*bare.parameters, *bare.buffers):
-            found[f"{stage.index}.{name}"] = f"{stage.index}." + stage.layer.torch_layout.get(name, name)
+            found[f"{stage.index}.{name}"] = f"{stage.index}." + stage.layer.torch_layout.get(
+                name, name
+            )
     return found
 
 

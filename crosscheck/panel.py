@@ -12,9 +12,9 @@ from itertools import combinations
 
 import numpy as np
 
-from crosscheck.blame import NUMERIC
 from crosscheck.case import Case
 from crosscheck.comparison import (
+    NUMERIC,
     Comparison,
     Kind,
     Outcome,
@@ -23,8 +23,8 @@ from crosscheck.comparison import (
     compare_numbers,
 )
 from crosscheck.derivative import Probe, Status, differentiate, every_element
+from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
-from crosscheck.ledger import Difference
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
 from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
@@ -111,7 +111,9 @@ class Hearing:
         return self._probes
 
     def _differentiate(self, names: Sequence[str]) -> tuple[Probe, ...]:
-        rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "probe", *names)
+        rng = generator(
+            self.case.seed or 0, self.case.problem.label(), self.case.kind, "probe", *names
+        )
         return differentiate(
             self.subject.forward,
             self.case.arrays("float64", "plain"),
@@ -164,11 +166,17 @@ class Hearing:
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
         problem = case.problem
-        wanted = [*problem.outputs, *problem.buffers, *(f"grad_{n}" for n in problem.differentiable)]
+        wanted = [
+            *problem.outputs,
+            *problem.buffers,
+            *(f"grad_{n}" for n in problem.differentiable),
+        ]
         for quantity in wanted:
             tolerance = self.rounding.tolerance(quantity, case.dtype)
             for left, right in combinations(answers, 2):
-                yield self._pair(case, quantity, (left, answers[left]), (right, answers[right]), tolerance)
+                yield self._pair(
+                    case, quantity, (left, answers[left]), (right, answers[right]), tolerance
+                )
         if len(answers) == 1:  # no oracle: at least the declared shapes and dtypes
             yield from self._declared(case, answers)
 
@@ -180,21 +188,35 @@ class Hearing:
         right: tuple[str, Answer],
         tolerance: float,
     ) -> Comparison:
-        def made(outcome: Outcome, got: Array | None = None, expected: Array | None = None) -> Comparison:
+        def made(
+            outcome: Outcome, got: Array | None = None, expected: Array | None = None
+        ) -> Comparison:
             keep = outcome.verdict is Verdict.DISAGREE
             return Comparison(
-                case, quantity, left[0], right[0], outcome,
-                norm=_norm(expected), got=got if keep else None, expected=expected if keep else None,
+                case,
+                quantity,
+                left[0],
+                right[0],
+                outcome,
+                norm=_norm(expected),
+                got=got if keep else None,
+                expected=expected if keep else None,
             )
 
         for who, answer in (left, right):
             if isinstance(answer, ImplementationError):
-                return made(Outcome(Verdict.UNCHECKED, reason=f"{who} refuses: {_first_line(answer)}"))
+                return made(
+                    Outcome(Verdict.UNCHECKED, reason=f"{who} refuses: {_first_line(answer)}")
+                )
         assert isinstance(left[1], Evaluation) and isinstance(right[1], Evaluation)
         arrays = [quantities(answer).get(quantity) for answer in (left[1], right[1])]
-        for who, evaluation, array in zip((left[0], right[0]), (left[1], right[1]), arrays, strict=True):
+        for who, evaluation, array in zip(
+            (left[0], right[0]), (left[1], right[1]), arrays, strict=True
+        ):
             if array is None:
-                reason = evaluation.absent.get(quantity.removeprefix("grad_"), f"{who} gives no {quantity}")
+                reason = evaluation.absent.get(
+                    quantity.removeprefix("grad_"), f"{who} gives no {quantity}"
+                )
                 missing = who == self.panel.subject.name and quantity not in case.problem.buffers
                 verdict = Verdict.DISAGREE if missing else Verdict.UNCHECKED
                 return made(Outcome(verdict, kind=Kind.MISSING if missing else None, reason=reason))
@@ -276,7 +298,9 @@ class Hearing:
                         reason=f"shape {gradient.shape}, should be {direction.shape}",
                     )
                 elif outcome is None:
-                    single = Outcome(Verdict.UNCHECKED, reason="another gradient of the probe is missing")
+                    single = Outcome(
+                        Verdict.UNCHECKED, reason="another gradient of the probe is missing"
+                    )
                 else:
                     single = self._of_element(quantity, outcome, direction)
                 yield Comparison(case, quantity, witness, NUMERIC, single, norm=_norm(gradient))
@@ -309,7 +333,10 @@ class Hearing:
         return self._not_vacuous(quantity, replace(outcome, limit=limit))
 
     def _elements(self, case: Case, answers: Mapping[str, Evaluation]) -> Iterator[Comparison]:
-        values, upstream = self.case.arrays("float64", "plain"), self.case.upstream("float64", "plain")
+        values, upstream = (
+            self.case.arrays("float64", "plain"),
+            self.case.upstream("float64", "plain"),
+        )
         for name in case.problem.differentiable:
             quantity = f"grad_{name}"
             numeric, errors = every_element(self.subject.forward, values, name, upstream)
@@ -321,13 +348,21 @@ class Hearing:
                 if gradient is None:
                     continue
                 if not known.all():
-                    outcome = Outcome(Verdict.UNCHECKED, reason="not differentiable at some elements")
+                    outcome = Outcome(
+                        Verdict.UNCHECKED, reason="not differentiable at some elements"
+                    )
                 else:
                     outcome = compare_arrays(gradient, numeric, tolerance, dtype=False)
                 keep = outcome.verdict is Verdict.DISAGREE
                 yield Comparison(
-                    case, quantity, witness, NUMERIC, self._not_vacuous(quantity, outcome), _norm(numeric),
-                    got=gradient if keep else None, expected=numeric if keep else None,
+                    case,
+                    quantity,
+                    witness,
+                    NUMERIC,
+                    self._not_vacuous(quantity, outcome),
+                    _norm(numeric),
+                    got=gradient if keep else None,
+                    expected=numeric if keep else None,
                 )
 
     # --- known differences -----------------------------------------------------------------
@@ -345,7 +380,8 @@ class Hearing:
                     c.verdict is Verdict.DISAGREE for pair, c in of.items() if subject not in pair
                 )
                 follows = any(
-                    c.verdict is Verdict.AGREE for (left, right), c in of.items()
+                    c.verdict is Verdict.AGREE
+                    for (left, right), c in of.items()
                     if left == subject and right in self.panel.oracles
                 )
                 if not split or not follows:

@@ -206,7 +206,9 @@ def _shapes(
 
     distinct = drawn("distinct", fixed)
     if distinct is None:
-        reason = misfit(layer.problem(options, fixed)) if set(fixed) == set(layer.axes(options)) else ""
+        reason = (
+            misfit(layer.problem(options, fixed)) if set(fixed) == set(layer.axes(options)) else ""
+        )
         raise CaseError(
             f"{layer.problem(options).label()}: no sizes fit these options"
             + (f" with {dict(fixed)}" if fixed else "")
@@ -218,7 +220,11 @@ def _shapes(
         yield from (first.with_values(memory=memory) for memory in ("strided", "readonly"))
         seen = {tuple(distinct.sizes.items())}
         for kind, given, equal in (
-            *((f"{axis}=1", {**fixed, axis: 1}, False) for axis in distinct.sizes if axis not in fixed),
+            *(
+                (f"{axis}=1", {**fixed, axis: 1}, False)
+                for axis in distinct.sizes
+                if axis not in fixed
+            ),
             ("square", fixed, True),
         ):
             problem = drawn(kind, given, equal)

@@ -149,7 +149,9 @@ class Layer:
         return tuple(name for name in names if name not in self.options)
 
 
-SpecialCase: TypeAlias = Callable[[np.random.Generator, "Problem", dict[str, Array]], dict[str, Array]]
+SpecialCase: TypeAlias = Callable[
+    [np.random.Generator, "Problem", dict[str, Array]], dict[str, Array]
+]
 
 
 class Options(Mapping[str, Any]):

@@ -125,7 +125,9 @@ def largest(array: Array) -> float:
 def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
     """Real values up to a thousandth smaller in magnitude: in every domain, rounded anew."""
     return {
-        name: array * (1 - rng.uniform(0, 2.0**-10, array.shape)) if array.dtype.kind == "f" else array
+        name: array * (1 - rng.uniform(0, 2.0**-10, array.shape))
+        if array.dtype.kind == "f"
+        else array
         for name, array in values.items()
     }
 

@@ -119,12 +119,16 @@ def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
     moved = line.at(2.0**-7 * 1.0123)
     inexact = [a[a != a.astype(np.float32)].size for a in moved.values()]
     total = sum(array.size for array in moved.values())
-    return total > 0 and sum(inexact) == 0 and any(
-        not np.array_equal(moved[k], base[k]) for k in moved
+    return (
+        total > 0
+        and sum(inexact) == 0
+        and any(not np.array_equal(moved[k], base[k]) for k in moved)
     )
 
 
-def _probe(line: Line, noise: float, budget: int, complex_steps: bool, low: bool, before: int) -> Probe:
+def _probe(
+    line: Line, noise: float, budget: int, complex_steps: bool, low: bool, before: int
+) -> Probe:
     direction = line.direction
 
     def cost() -> int:
@@ -150,11 +154,16 @@ def _probe(line: Line, noise: float, budget: int, complex_steps: bool, low: bool
     size = real.size
     if imaginary is not None:
         value, size = imaginary
-        if abs(value - real.value) <= real.error and real.error <= CONFIRM * 10 * max(size, real.size):
+        if abs(value - real.value) <= real.error and real.error <= CONFIRM * 10 * max(
+            size, real.size
+        ):
             _, magnitude = line.weigh(dict(line.base))
             relative = 4 * UNIT_ROUNDOFF + (noise / magnitude if magnitude else 0.0)
             return Probe(direction, value, relative * size, "complex step", cost(), size)
-        if real.error > CONFIRM * 10 * max(size, real.size) and abs(value - real.value) <= real.error:
+        if (
+            real.error > CONFIRM * 10 * max(size, real.size)
+            and abs(value - real.value) <= real.error
+        ):
             size = real.size
     flat = UNIT_ROUNDOFF * 4 * real.size
     if real.error > NO_PLATEAU * real.size and real.size > 0 and not low:

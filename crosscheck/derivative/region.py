@@ -51,7 +51,11 @@ def _index(row: object) -> str:
 
 def _slices(axis: int, hit: Array, shape: tuple[int, ...], ndim: int) -> str:
     name = (
-        {0: "row", 1: "column"}[axis] if ndim == 2 else "element" if ndim == 1 else f"axis {axis}, index"
+        {0: "row", 1: "column"}[axis]
+        if ndim == 2
+        else "element"
+        if ndim == 1
+        else f"axis {axis}, index"
     )
     if len(hit) == 1:
         return f"{name} {hit[0]}"
@@ -59,7 +63,9 @@ def _slices(axis: int, hit: Array, shape: tuple[int, ...], ndim: int) -> str:
     if len(steps) == 1 and steps[0] > 1 and hit[0] < steps[0] and hit[-1] + steps[0] >= shape[axis]:
         return f"every {steps[0]}. {name} from {hit[0]}"
     if len(steps) == 1 and steps[0] == 1:
-        return f"{name}s {hit[0]} to {hit[-1]}" if ndim <= 2 else f"axis {axis}, {hit[0]} to {hit[-1]}"
+        return (
+            f"{name}s {hit[0]} to {hit[-1]}" if ndim <= 2 else f"axis {axis}, {hit[0]} to {hit[-1]}"
+        )
     listed = ", ".join(map(str, hit[:6])) + (" …" if len(hit) > 6 else "")
     return f"{name}s {listed}" if ndim <= 2 else f"axis {axis}, indices {listed}"
 

@@ -41,7 +41,9 @@ def reference(layer: Layer) -> NumpyImplementation | None:
     return None if found is None else NumpyImplementation(found, name="reference_nn")
 
 
-def subject(given: Any, layer: Layer, convention: Convention | None = None) -> Implementation:
+def subject(
+    given: Any, layer: Layer, convention: Convention | None = None, strict: bool = True
+) -> Implementation:
     """What somebody passed as the implementation under test, behind the protocol.
 
     Args:
@@ -51,6 +53,7 @@ def subject(given: Any, layer: Layer, convention: Convention | None = None) -> I
             reference_nn's layer.
         layer: the spec.
         convention: how a NumPy subject is called; the notebook's by default.
+        strict: refuse options that the subject does not have, see `NumpyImplementation`.
 
     Raises:
         UsageError: it is none of these.
@@ -66,16 +69,16 @@ def subject(given: Any, layer: Layer, convention: Convention | None = None) -> I
             raise UsageError(f"{layer.name} has no {given} twin")
         return twin
     if convention is not None:
-        return NumpyImplementation(given, convention)
+        return NumpyImplementation(given, convention, strict=strict)
     if hasattr(given, "bind") and hasattr(given, "name") and not isinstance(given, type):
         return given  # type: ignore[no-any-return]
     if is_torch(given):
-        return from_subject(given, layer)
+        return from_subject(given, strict)
     if callable(getattr(given, "forward", None)):
         if not callable(getattr(given, "backward", None)):
             name = getattr(given, "__name__", type(given).__name__)
             raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
-        return NumpyImplementation(given, notebook)
+        return NumpyImplementation(given, notebook, strict=strict)
     if callable(given) and not isinstance(given, type):
         name = getattr(given, "__name__", type(given).__name__)
         return JaxImplementation(given, name, takes_problem=False)

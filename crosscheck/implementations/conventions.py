@@ -35,10 +35,15 @@ class Call:
         values: the arrays by name.
         inputs: the inputs, in the order of the call.
         layer: the constructed object; set by `construct`, or beforehand to reuse one.
+        strict: whether an option that the class does not have is refused; else the class is
+            taken to be written for it.
     """
 
-    def __init__(self, problem: Problem, values: Values, layer: Any = None) -> None:
+    def __init__(
+        self, problem: Problem, values: Values, layer: Any = None, strict: bool = False
+    ) -> None:
         self.problem = problem
+        self.strict = strict
         self.values = values
         self.inputs = tuple(values[name] for name in problem.inputs)
         self.layer = layer
@@ -51,7 +56,9 @@ class Call:
             ImplementationError: it lacks an attribute for a parameter.
         """
         if self.layer is None:
-            self.layer = build(subject, self.problem) if isinstance(subject, type) else subject
+            self.layer = (
+                build(subject, self.problem, self.strict) if isinstance(subject, type) else subject
+            )
         for name in (*self.problem.parameters, *self.problem.buffers):
             owner, attribute = _resolve(self.layer, name)
             if not hasattr(owner, attribute) and name in self.problem.parameters:
@@ -115,11 +122,12 @@ def accepts(function: Callable[..., Any], positional: int) -> bool:
     return True
 
 
-def build(subject: type, problem: Problem) -> Any:
+def build(subject: type, problem: Problem, strict: bool = False) -> Any:
     """Construct a class: sizes by position, options by keyword where it takes them.
 
     Raises:
-        NotOffered: an option away from its default is not a parameter of the constructor.
+        NotOffered: `strict`, and an option away from its default is not a parameter of the
+            constructor.
     """
     positional = [
         item(problem) if callable(item) else problem[item] for item in problem.layer.constructor
@@ -134,7 +142,7 @@ def build(subject: type, problem: Problem) -> Any:
     for name, value in problem.options.items():
         if (name in parameters and name not in taken) or open_ended:
             keywords[name] = value
-        elif value != problem.layer.options[name]:
+        elif strict and value != problem.layer.options[name]:
             raise NotOffered(f"{subject.__name__} has no option {name!r}")
     if not accepts(subject, len(positional)) and not keywords and positional and not parameters:
         positional = []

@@ -83,7 +83,9 @@ class Layout:
         if not source and not target:
             return np.array(array, order="C")
         if array.ndim != len(source):
-            raise UsageError(f"layout of {self.name}: shape {array.shape} has not {len(source)} axes")
+            raise UsageError(
+                f"layout of {self.name}: shape {array.shape} has not {len(source)} axes"
+            )
         sizes = self._sizes(array, source)
         names = [axis for group in source for axis in group]
         split = array.reshape([sizes[axis.lstrip("~")] for axis in names])
@@ -91,7 +93,9 @@ class Layout:
         wanted = [axis for group in target for axis in group]
         moved = split.transpose([bare.index(axis.lstrip("~")) for axis in wanted])
         flips = {axis[1:] for axis in (*names, *wanted) if axis.startswith("~")}
-        moved = np.flip(moved, [i for i, axis in enumerate(wanted) if axis.lstrip("~") in flips])
+        moved = np.flip(
+            moved, tuple(i for i, axis in enumerate(wanted) if axis.lstrip("~") in flips)
+        )
         joined = [math.prod(sizes[a.lstrip("~")] for a in group) for group in target]
         return np.array(moved.reshape(joined), order="C")
 
@@ -105,5 +109,7 @@ class Layout:
             if unknown:
                 sizes[unknown[0]] = length // max(known, 1)
             elif known != length:
-                raise UsageError(f"layout of {self.name}: {group} is {known}, the array has {length}")
+                raise UsageError(
+                    f"layout of {self.name}: {group} is {known}, the array has {length}"
+                )
         return sizes

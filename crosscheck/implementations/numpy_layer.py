@@ -20,11 +20,16 @@ class NumpyImplementation:
         subject: what the convention is given; a class is constructed anew for every evaluation.
         convention: how it is called (`crosscheck.implementations.conventions`).
         name: what reports call it; the class's name by default.
+        strict: an option that the class does not have is refused (`NotOffered`); otherwise the class
+            is taken to be written for the options of the problem.
     """
 
-    def __init__(self, subject: Any, convention: Convention = notebook, name: str = "") -> None:
+    def __init__(
+        self, subject: Any, convention: Convention = notebook, name: str = "", strict: bool = False
+    ) -> None:
         self.subject = subject
         self.convention = convention
+        self.strict = strict
         self._name = name or getattr(subject, "__name__", type(subject).__name__)
 
     @property
@@ -41,7 +46,7 @@ class NumpyImplementation:
         """
         if isinstance(self.subject, type):
             try:
-                build(self.subject, problem)
+                build(self.subject, problem, self.strict)
             except NotOffered:
                 raise
             except Exception as error:
@@ -59,7 +64,7 @@ class NumpyBound:
 
     def forward(self, values: Values) -> dict[str, Array]:
         """The forward pass alone. One object serves all calls: constructing may cost more."""
-        generator, outputs = self._start(Call(self.problem, values, self._layer))
+        generator, outputs = self._start(self._call(values))
         generator.close()
         return outputs
 
@@ -70,7 +75,7 @@ class NumpyBound:
 
     def again(self, values: Values, cotangents: Values) -> Evaluation:
         """Forward and backward on the layer of the call before, as training would."""
-        generator, outputs = self._start(Call(self.problem, values, self._layer))
+        generator, outputs = self._start(self._call(values))
         upstream = tuple(cotangents[name] for name in self.problem.differentiable_outputs)
         wanted = self.problem.differentiable
         if not wanted or not upstream:
@@ -81,8 +86,13 @@ class NumpyBound:
             generator.close()
         gradients = self._arrays(found, "gradient of ")
         who = self.implementation.name
-        absent = {name: f"{who} leaves no gradient of {name}" for name in wanted if name not in gradients}
+        absent = {
+            name: f"{who} leaves no gradient of {name}" for name in wanted if name not in gradients
+        }
         return Evaluation(outputs, {k: gradients[k] for k in wanted if k in gradients}, absent)
+
+    def _call(self, values: Values) -> Call:
+        return Call(self.problem, values, self._layer, self.implementation.strict)
 
     def _start(self, call: Call) -> tuple[Any, dict[str, Array]]:
         generator = self.implementation.convention(self.implementation.subject, call)

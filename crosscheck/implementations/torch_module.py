@@ -15,7 +15,7 @@ import numpy as np
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.conventions import build
 from crosscheck.implementations.layout import Layout
-from crosscheck.spec import Array, Layer, Problem, Values
+from crosscheck.spec import Array, Problem, Values
 
 
 class TorchImplementation:
@@ -68,7 +68,9 @@ class TorchBound:
         self.is_module = isinstance(self.target, torch.nn.Module)
         self.layouts: dict[str, Layout] = {}
         if self.is_module:
-            self._read_layouts(dict(self.target.named_parameters()) | dict(self.target.named_buffers()))
+            self._read_layouts(
+                dict(self.target.named_parameters()) | dict(self.target.named_buffers())
+            )
 
     def _read_layouts(self, state: Mapping[str, Any]) -> None:
         layer = self.problem.layer
@@ -101,7 +103,9 @@ class TorchBound:
             leaves = [tensors[name].requires_grad_(True) for name in wanted]
             returned = self._call(tensors)
             outputs = [returned[name] for name in self.problem.differentiable_outputs]
-            ways = [(o, name) for o, name in zip(outputs, cotangents, strict=False) if o.requires_grad]
+            ways = [
+                (o, name) for o, name in zip(outputs, cotangents, strict=False) if o.requires_grad
+            ]
             found: tuple[Any, ...] = (None,) * len(leaves)
             if ways and leaves:
                 found = torch.autograd.grad(
@@ -178,11 +182,13 @@ def name_outputs(returned: Any, names: tuple[str, ...], least: int, who: str) ->
         return dict(returned)
     parts = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
     if not least <= len(parts) <= len(names):
-        raise ImplementationError(f"{who} returned {len(parts)} values; expected {', '.join(names)}")
+        raise ImplementationError(
+            f"{who} returned {len(parts)} values; expected {', '.join(names)}"
+        )
     return dict(zip(names, parts, strict=False))
 
 
-def from_subject(subject: Any, layer: Layer) -> TorchImplementation:
+def from_subject(subject: Any, strict: bool) -> TorchImplementation:
     """Somebody's module class, module or autograd function as an implementation.
 
     A module class is constructed with the sizes by position and the options by keyword. An
@@ -192,7 +198,7 @@ def from_subject(subject: Any, layer: Layer) -> TorchImplementation:
 
     name = getattr(subject, "__name__", type(subject).__name__)
     if isinstance(subject, type) and issubclass(subject, torch.nn.Module):
-        return TorchImplementation(lambda problem: build(subject, problem), name)
+        return TorchImplementation(lambda problem: build(subject, problem, strict), name)
     if isinstance(subject, torch.nn.Module):
         return TorchImplementation(lambda problem: subject, name)
     if isinstance(subject, type) and issubclass(subject, torch.autograd.Function):

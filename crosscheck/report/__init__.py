@@ -54,8 +54,10 @@ class Report:
     def limit(self) -> float | None:
         """The coarsest detection limit of any agreement in float64, in units of the quantity's norm."""
         limits = [
-            c.relative_limit for c in self.comparisons
-            if c.verdict is Verdict.AGREE and c.relative_limit is not None
+            c.relative_limit
+            for c in self.comparisons
+            if c.verdict is Verdict.AGREE
+            and c.relative_limit is not None
             and c.case.dtype == "float64"
         ]
         return max((x for x in limits if x is not None), default=None)
@@ -81,10 +83,13 @@ class Report:
     def failing_case(self) -> Comparison | None:
         """A disagreeing comparison whose case is worth keeping, the plainest first."""
         wrong = [
-            c for c in self.comparisons
+            c
+            for c in self.comparisons
             if c.verdict is Verdict.DISAGREE and c.known is None and c.kind is not Kind.CONTROL
         ]
-        return min(wrong, key=lambda c: (c.case.memory != "plain", c.case.dtype != "float64"), default=None)
+        return min(
+            wrong, key=lambda c: (c.case.memory != "plain", c.case.dtype != "float64"), default=None
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: see `crosscheck.report.data` for the format."""

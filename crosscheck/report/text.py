@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from crosscheck.report import Report
 
 WIDTH = 100
-MARKS = {Verdict.AGREE: "[green]agree[/]", Verdict.DISAGREE: "[bold red]disagree[/]", Verdict.UNCHECKED: "[yellow]unchecked[/]"}
+MARKS = {
+    Verdict.AGREE: "[green]agree[/]",
+    Verdict.DISAGREE: "[bold red]disagree[/]",
+    Verdict.UNCHECKED: "[yellow]unchecked[/]",
+}
 #: How many of the worst elements a failure shows.
 WORST = 4
 
@@ -27,7 +31,9 @@ WORST = 4
 def to_text(report: Report) -> str:
     """Plain text, at most 100 columns, no colour."""
     stream = io.StringIO()
-    console = Console(file=stream, width=WIDTH, color_system=None, highlight=False, legacy_windows=False)
+    console = Console(
+        file=stream, width=WIDTH, color_system=None, highlight=False, legacy_windows=False
+    )
     show(report, console)
     return stream.getvalue().rstrip()
 
@@ -102,8 +108,11 @@ def _show_finding(finding: Finding, console: Console) -> None:
     console.print(f"[bold red]{escape(finding.code)}[/] · [bold]{escape(finding.quantity)}[/]")
     console.print("  " + escape(finding.message))
     if finding.explanation:
-        console.print(f"  [bold]Probably[/] {escape(finding.explanation)}" if finding.cause
-                      else f"  {escape(finding.explanation)}")
+        console.print(
+            f"  [bold]Probably[/] {escape(finding.explanation)}"
+            if finding.cause
+            else f"  {escape(finding.explanation)}"
+        )
     shown = next((c for c in finding.comparisons if c.got is not None), None)
     if shown is not None and shown.got is not None and shown.expected is not None:
         console.print(_worst_elements(shown, shown.got, shown.expected))
@@ -123,7 +132,9 @@ def _worst_elements(comparison: Comparison, got: Array, expected: Array) -> Tabl
         table.add_column("first values")
         for who, array in (("got", got), (f"expected ({comparison.right})", expected)):
             first = ", ".join(f"{x:.6g}" for x in array.ravel()[:WORST])
-            table.add_row(who, str(array.shape), escape(first + (" …" if array.size > WORST else "")))
+            table.add_row(
+                who, str(array.shape), escape(first + (" …" if array.size > WORST else ""))
+            )
         return table
     for column in ("at", "got", f"expected ({comparison.right})", "difference"):
         table.add_column(column, justify="right" if column != "at" else "left")

@@ -2,7 +2,7 @@
 
 Each function here returns what `Layer.special` holds: a change of drawn values. One that lands on
 a kink says so (`at_kink`), because no numeric derivative exists there: at such a point the
-frameworks are the only oracles, and what they say is a convention (see `crosscheck.ledger`).
+frameworks are the only oracles, and what they say is a convention (see `crosscheck.differences`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def at_kink(change: SpecialCase) -> SpecialCase:
 def extreme(*names: str, scale: float = EXTREME) -> SpecialCase:
     """The named inputs `scale` times as large: where an exponential overflows."""
 
-    def change(rng: np.random.Generator, problem: Problem, values: dict[str, Array]) -> dict[str, Array]:
+    def change(
+        rng: np.random.Generator, problem: Problem, values: dict[str, Array]
+    ) -> dict[str, Array]:
         return {**values, **{name: values[name] * scale for name in names}}
 
     return change
@@ -33,7 +35,9 @@ def extreme(*names: str, scale: float = EXTREME) -> SpecialCase:
 def zeros(*names: str, share: float = 0.3) -> SpecialCase:
     """Some elements of the named inputs exactly zero: the kink of relu and its like."""
 
-    def change(rng: np.random.Generator, problem: Problem, values: dict[str, Array]) -> dict[str, Array]:
+    def change(
+        rng: np.random.Generator, problem: Problem, values: dict[str, Array]
+    ) -> dict[str, Array]:
         changed: dict[str, Any] = dict(values)
         for name in names:
             changed[name] = np.where(rng.random(values[name].shape) < share, 0.0, values[name])
@@ -45,10 +49,14 @@ def zeros(*names: str, share: float = 0.3) -> SpecialCase:
 def ties(*names: str, levels: int = 3) -> SpecialCase:
     """The named inputs drawn from a few integers, zero among them: equal maxima in a window."""
 
-    def change(rng: np.random.Generator, problem: Problem, values: dict[str, Array]) -> dict[str, Array]:
+    def change(
+        rng: np.random.Generator, problem: Problem, values: dict[str, Array]
+    ) -> dict[str, Array]:
         changed: dict[str, Any] = dict(values)
         for name in names:
-            changed[name] = rng.integers(-(levels // 2), levels - levels // 2, values[name].shape) * 1.0
+            changed[name] = (
+                rng.integers(-(levels // 2), levels - levels // 2, values[name].shape) * 1.0
+            )
         return changed
 
     return at_kink(change)

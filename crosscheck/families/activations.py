@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crosscheck.catalogue.points import extreme
+from crosscheck.families.points import extreme
 from crosscheck.spec import Layer, Problem
 
 

@@ -48,7 +48,7 @@ class Difference:
 
 def ledger() -> dict[str, Difference]:
     """Slug → known difference, over the whole catalogue."""
-    from crosscheck.catalogue import families
+    from crosscheck.families import families
 
     entries: dict[str, Difference] = {}
     for module in families():

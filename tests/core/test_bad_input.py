@@ -1,0 +1,144 @@
+"""Wrong usage from Python: a clear exception, never a crash somewhere inside."""
+
+import numpy as np
+import pytest
+
+import crosscheck
+from crosscheck import MissingFramework, UsageError, Verdict
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("Liner",), "did you mean Linear"),
+        ((3,), "expected a name or a crosscheck.Layer"),
+        (("Linear", object()), "no implementation"),
+        (("Linear", 7), "no implementation"),
+    ],
+)
+def test_wrong_arguments(arguments, says):
+    with pytest.raises(UsageError, match=says):
+        crosscheck.check(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "says"),
+    [
+        ({"against": ("tensorflow",)}, "unknown witness"),
+        ({"against": ()}, "nobody to compare with"),
+        ({"dtypes": ("float16",)}, "unknown dtype"),
+        ({"dtypes": ()}, "nothing to check"),
+        ({"seed": "1"}, "a seed is a whole number"),
+        ({"seed": -1}, "a seed is a whole number"),
+        ({"seed": True}, "a seed is a whole number"),
+        ({"options": {"bais": True}}, "did you mean bias"),
+        ({"sizes": {"bacth": 3}}, "did you mean batch"),
+    ],
+)
+def test_wrong_keywords(keywords, says):
+    with pytest.raises(UsageError, match=says):
+        crosscheck.check("Linear", **keywords)
+
+
+def test_a_class_without_backward():
+    class Half:
+        def forward(self, x):
+            return x
+
+    with pytest.raises(UsageError, match="no backward"):
+        crosscheck.check("Sigmoid", Half)
+
+
+def test_a_missing_framework_that_was_asked_for(monkeypatch):
+    from crosscheck import checking
+
+    monkeypatch.setattr(checking, "installed", lambda name: False)
+    with pytest.raises(MissingFramework, match="pip install"):
+        crosscheck.check("Linear", against=("torch",))
+    report = crosscheck.check("Linear")
+    assert report.witnesses["torch"] == "not installed" == report.witnesses["jax"]
+    assert report.verdict is Verdict.AGREE
+
+
+class Base:
+    def __init__(self, features=None):
+        pass
+
+    def forward(self, x):
+        return 1 / (1 + np.exp(-x))
+
+    def backward(self, x, grad_output):
+        y = self.forward(x)
+        return grad_output * y * (1 - y)
+
+
+def finding(subject):
+    (one,) = crosscheck.check("Sigmoid", subject, dtypes=("float64",)).findings
+    return one
+
+
+def test_an_implementation_that_raises_shows_its_own_traceback_and_not_ours():
+    class Raises(Base):
+        def forward(self, x):
+            raise ValueError("my own words")
+
+    reason = finding(Raises).comparisons[0].reason
+    assert "my own words" in reason and "test_bad_input" in reason
+    assert "crosscheck/implementations" not in reason
+
+
+def test_an_implementation_whose_constructor_raises():
+    class Raises(Base):
+        def __init__(self):
+            raise RuntimeError("no weights today")
+
+    assert "no weights today" in finding(Raises).comparisons[0].reason
+
+
+def test_an_implementation_that_exits():
+    class Exits(Base):
+        def backward(self, x, grad_output):
+            raise SystemExit(0)
+
+    assert "SystemExit" in finding(Exits).comparisons[0].reason
+
+
+@pytest.mark.parametrize("returned", ["text", [object()], {"output": None}, lambda: 0])
+def test_what_is_no_array(returned):
+    class Returns(Base):
+        def forward(self, x):
+            return returned
+
+    assert finding(Returns).code == "raised"
+
+
+def test_wrong_signatures():
+    class TakesNothing(Base):
+        def backward(self):
+            return None
+
+    assert "cannot take" in finding(TakesNothing).comparisons[0].reason
+
+
+def test_missing_parameter_attribute():
+    class Renamed:
+        def __init__(self, i, o):
+            self.W, self.b = np.zeros((i, o)), np.zeros(o)
+
+        def forward(self, x):
+            return x @ self.W + self.b
+
+        def backward(self, x, g):
+            return g @ self.W.T
+
+    report = crosscheck.check("Linear", Renamed, options={})
+    assert "has no attribute 'weights'" in report.findings[0].comparisons[0].reason
+    assert "W, b" in report.findings[0].comparisons[0].reason
+
+
+def test_too_many_outputs():
+    class Two(Base):
+        def backward(self, x, grad_output):
+            return grad_output, grad_output
+
+    assert finding(Two).code in ("wrong-shape", "raised")
