@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from crosscheck.spec import Array
 
+#: In `Difference.kinds`: every case may show it.
+ANY = "any"
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -29,7 +32,8 @@ class Difference:
             None with `mapping` saying how the catalogue bridges the difference.
         mapping: how the catalogue's twin makes both compute the same (an argument, a layout), if
             it does; then no case shows the difference.
-        kinds: the kinds of case (names in `Layer.special`) in which a check meets it.
+        kinds: the kinds of case (names in `Layer.special`) in which a check meets it; `ANY` for
+            all.
         quantities: the quantities that differ there, such as ``grad_x``.
     """
 

@@ -23,7 +23,7 @@ from crosscheck.comparison import (
     compare_numbers,
 )
 from crosscheck.derivative import Probe, Status, differentiate, every_element
-from crosscheck.differences import Difference
+from crosscheck.differences import ANY, Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
@@ -372,7 +372,7 @@ class Hearing:
         subject = self.panel.subject.name
         result = list(found)
         for entry in self.panel.differences:
-            if case.kind not in entry.kinds:
+            if case.kind not in entry.kinds and ANY not in entry.kinds:
                 continue
             for quantity in entry.quantities:
                 of = {(c.left, c.right): c for c in found if c.quantity == quantity}

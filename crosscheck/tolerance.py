@@ -41,6 +41,7 @@ class Rounding:
         e32: quantity → largest difference between a float32 and a float64 answer.
         size: quantity → largest magnitude of the quantity.
         upstream: largest magnitude in the cotangents.
+        given: largest magnitude in the inputs and parameters.
         source: who was measured: ``"torch, jax"``.
         outputs: the quantities that are outputs or buffers, not gradients.
     """
@@ -48,6 +49,7 @@ class Rounding:
     e32: Mapping[str, float]
     size: Mapping[str, float]
     upstream: float
+    given: float
     source: str
     outputs: frozenset[str]
 
@@ -63,9 +65,9 @@ class Rounding:
 
     def vacuous(self, quantity: str, limit: float) -> bool:
         """Whether an error that could hide is as large as what is compared."""
-        size = self.size.get(quantity, 0.0)
-        upstream = 0.0 if quantity in self.outputs else self.upstream
-        return limit > VACUOUS * size and limit > VACUOUS**2 * upstream and limit > 0
+        size = max(self.size.get(quantity, 0.0), float(np.finfo(np.float64).tiny))
+        natural = self.given if quantity in self.outputs else self.upstream
+        return limit > VACUOUS * size and limit > VACUOUS**2 * natural
 
 
 def measure(
@@ -106,7 +108,8 @@ def measure(
                 error = largest((found.astype(np.float64) - exact)[finite])
                 e32[quantity] = max(e32.get(quantity, 0.0), error)
     upstream_size = max((largest(a) for a in cotangents.values()), default=0.0)
-    return Rounding(e32, size, upstream_size, ", ".join(witnesses), frozenset(outputs))
+    given = max((largest(a) for a in values.values() if a.dtype.kind == "f"), default=0.0)
+    return Rounding(e32, size, upstream_size, given, ", ".join(witnesses), frozenset(outputs))
 
 
 def quantities(evaluation: Evaluation) -> dict[str, Array]:

@@ -1,24 +1,73 @@
-"""Activations: functions of one element, or of one slice, without parameters."""
+"""Smooth activations: one element in, one element out."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from reference_nn.layer import Array, Layer
+from reference_nn.layer import Array, Layer, require_choice
+from reference_nn.special import erf
 
-__all__ = ["Sigmoid"]
+__all__ = [
+    "GELU",
+    "Elementwise",
+    "LogSigmoid",
+    "Mish",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+]
 
 
-class Sigmoid(Layer):
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ), with the exponential taken of −|x|, which cannot overflow."""
+    negative = x < 0
+    small = np.exp(np.where(negative, x, -x))
+    return np.asarray(np.where(negative, small, 1) / (1 + small))
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + eˣ) = max(x, 0) + log(1 + e^{−|x|})."""
+    negative = x < 0
+    return np.asarray(np.where(negative, 0, x) + np.log1p(np.exp(np.where(negative, x, -x))))
+
+
+class Elementwise(Layer):
+    r"""Base of the activations that act on every element alone.
+
+    y_i = f(x_i), so ∂y_i/∂x_j = f′(x_i) for i = j and 0 otherwise: the Jacobian is diagonal and
+
+        ∂L/∂x = G ⊙ f′(x)
+
+    A subclass gives ``forward``, which is f, and ``derivative``, which is f′.
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.5.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """f(x), any shape."""
+        raise NotImplementedError
+
+    def derivative(self, x: Array) -> Array:
+        """f′(x), the shape of x."""
+        raise NotImplementedError
+
+    def backward(self, x: Array, grad_output: Array) -> Array:
+        """Gradient of x."""
+        return np.asarray(grad_output * self.derivative(x))
+
+
+class Sigmoid(Elementwise):
     r"""σ(x) = 1 / (1 + e⁻ˣ)
 
-    σ′ = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) (1 − σ(x)), so with upstream gradient G
-
-        ∂L/∂x = G ⊙ σ(x) ⊙ σ(−x)
-
-    where 1 − σ(x) is written σ(−x): the difference would lose all digits at large x. e⁻ˣ would
-    overflow at large negative x, so the exponential is taken of −|x|:
-    σ(x) = 1 / (1 + e^{−|x|}) for x ≥ 0, e^{−|x|} / (1 + e^{−|x|}) for x < 0.
+    σ′ = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) (1 − σ(x)) = σ(x) σ(−x). The last form keeps its digits at large
+    x, where the difference 1 − σ(x) loses them all.
 
     Shapes: any, kept. dtypes: float32 or float64, kept.
 
@@ -27,10 +76,199 @@ class Sigmoid(Layer):
 
     def forward(self, x: Array) -> Array:
         """Any shape → the same shape, in (0, 1)."""
-        negative = x < 0
-        small = np.exp(np.where(negative, x, -x))
-        return np.asarray(np.where(negative, small, 1) / (1 + small))
+        return sigmoid(x)
 
-    def backward(self, x: Array, grad_output: Array) -> Array:
-        """Gradient of x."""
-        return grad_output * self.forward(x) * self.forward(-x)
+    def derivative(self, x: Array) -> Array:
+        """σ(x) σ(−x)."""
+        return sigmoid(x) * sigmoid(-x)
+
+
+class Tanh(Elementwise):
+    r"""tanh(x) = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ),   tanh′ = 1 − tanh²
+
+    by the quotient rule: (cosh² − sinh²) / cosh².
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 4.5.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape, in (−1, 1)."""
+        return np.tanh(x)
+
+    def derivative(self, x: Array) -> Array:
+        """1 − tanh²."""
+        return 1 - np.tanh(x) ** 2
+
+
+class Tanhshrink(Elementwise):
+    r"""x − tanh(x), whose derivative is tanh²(x).
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: torch.nn.Tanhshrink, documentation.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape."""
+        return x - np.tanh(x)
+
+    def derivative(self, x: Array) -> Array:
+        """tanh²."""
+        return np.tanh(x) ** 2
+
+
+class Softsign(Elementwise):
+    r"""x / (1 + |x|),   derivative 1 / (1 + |x|)²
+
+    since for x > 0 the quotient rule gives ((1 + x) − x) / (1 + x)², and likewise for x < 0; both
+    are 1 at x = 0.
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural
+    networks, AISTATS 2010.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape, in (−1, 1)."""
+        return np.asarray(x / (1 + np.where(x < 0, -x, x)))
+
+    def derivative(self, x: Array) -> Array:
+        """1 / (1 + |x|)²."""
+        return np.asarray(1 / (1 + np.where(x < 0, -x, x)) ** 2)
+
+
+class Softplus(Elementwise):
+    r"""log(1 + e^{βx}) / β, and x itself where βx exceeds a threshold
+
+    The derivative of the first is e^{βx} / (1 + e^{βx}) = σ(βx), of the second 1. PyTorch takes
+    the second above the threshold, JAX never does: ``threshold=math.inf`` is JAX's function.
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Dugas et al., Incorporating second-order functional knowledge for better option
+    pricing, NIPS 2000.
+    """
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape, positive."""
+        scaled = self.beta * x
+        return np.asarray(np.where(scaled > self.threshold, x, softplus(scaled) / self.beta))
+
+    def derivative(self, x: Array) -> Array:
+        """σ(βx), 1 above the threshold."""
+        scaled = self.beta * x
+        return np.asarray(np.where(scaled > self.threshold, 1, sigmoid(scaled)))
+
+
+class LogSigmoid(Elementwise):
+    r"""log σ(x) = −log(1 + e⁻ˣ),   derivative σ(−x)
+
+    since (log σ)′ = σ′/σ = 1 − σ(x). Written as −softplus(−x) nothing overflows.
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: torch.nn.LogSigmoid, documentation.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape, negative."""
+        return -softplus(-x)
+
+    def derivative(self, x: Array) -> Array:
+        """σ(−x)."""
+        return sigmoid(-x)
+
+
+class SiLU(Elementwise):
+    r"""x σ(x),   derivative σ(x) + x σ(x) σ(−x), by the product rule.
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, Neural Networks 107 (2018).
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape."""
+        return x * sigmoid(x)
+
+    def derivative(self, x: Array) -> Array:
+        """σ(x) (1 + x σ(−x))."""
+        return sigmoid(x) * (1 + x * sigmoid(-x))
+
+
+class Mish(Elementwise):
+    r"""x tanh(softplus(x))
+
+    With t = tanh(softplus(x)) and softplus′ = σ, the product and chain rules give
+
+        t + x (1 − t²) σ(x)
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape."""
+        return x * np.tanh(softplus(x))
+
+    def derivative(self, x: Array) -> Array:
+        """t + x (1 − t²) σ(x)."""
+        t = np.tanh(softplus(x))
+        return t + x * (1 - t * t) * sigmoid(x)
+
+
+class GELU(Elementwise):
+    r"""x Φ(x), Φ the distribution function of the normal distribution
+
+    ``approximate="none"``: Φ(x) = (1 + erf(x/√2)) / 2, whose derivative is the density
+    φ(x) = e^{−x²/2} / √(2π), so the derivative is Φ(x) + x φ(x).
+
+    ``approximate="tanh"``: Φ(x) ≈ (1 + t)/2 with t = tanh(u), u = √(2/π) (x + 0.044715 x³), so the
+    derivative is (1 + t)/2 + x (1 − t²)/2 · √(2/π) (1 + 0.134145 x²).
+
+    PyTorch's default is the first, jax.nn.gelu's the second.
+
+    Shapes: any, kept. dtypes: float32 or float64, kept.
+
+    Source: Hendrycks and Gimpel, Gaussian error linear units, arXiv:1606.08415.
+    """
+
+    _ROOT = math.sqrt(2 / math.pi)
+    _CUBIC = 0.044715
+
+    def __init__(self, approximate: str = "none") -> None:
+        require_choice("GELU", "approximate", approximate, ("none", "tanh"))
+        self.approximate = approximate
+
+    def _tanh(self, x: Array) -> Array:
+        # Beyond ±15 the hyperbolic tangent is ±1 to the last digit, and the cube stays finite.
+        near = np.clip(x, -15, 15)
+        return np.tanh(self._ROOT * (near + self._CUBIC * near**3))
+
+    def _phi(self, x: Array) -> Array:
+        if self.approximate == "tanh":
+            return (1 + self._tanh(x)) / 2
+        return (1 + erf(x / math.sqrt(2))) / 2
+
+    def forward(self, x: Array) -> Array:
+        """Any shape → the same shape."""
+        return x * self._phi(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Φ(x) + x Φ′(x)."""
+        near = np.clip(x, -40, 40)
+        if self.approximate == "tanh":
+            t = self._tanh(x)
+            inner = self._ROOT * (1 + 3 * self._CUBIC * near**2)
+            density = (1 - t * t) / 2 * inner
+        else:
+            density = np.exp(-near * near / 2) / math.sqrt(2 * math.pi)
+        return self._phi(x) + near * density

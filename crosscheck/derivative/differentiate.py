@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from crosscheck.derivative.complex_step import complex_step
-from crosscheck.derivative.direction import displaced, draw, moves, spread
-from crosscheck.derivative.ladder import EXPONENTS, best, climb, one_sided_gap
+from crosscheck.derivative.direction import draw, moves
+from crosscheck.derivative.ladder import ENOUGH, EXPONENTS, Estimate, best, climb, one_sided_gap
 from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
 from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 
@@ -16,6 +16,8 @@ from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 CONFIRM = 1e-7
 #: An estimate worse than this share of the natural size is no plateau.
 NO_PLATEAU = 1e-3
+#: A derivative smaller than this share of the function's own size may be nothing but noise.
+SMALL_SLOPE = 1e-6
 #: Unit roundoff of float32, for forwards that insist on it.
 SINGLE = 2.0**-24
 
@@ -140,47 +142,44 @@ def _probe(
             "a step within the spread of the values is below their resolution",
         )  # fmt: skip
     imaginary = complex_step(line) if complex_steps else None
-    enough = CONFIRM if imaginary is not None else 2e-13
-    rungs = climb(line, noise, budget - line.evaluations, enough if not low else 1e-4)
+    start = line.evaluations
+    quick = 1e-4 if low else CONFIRM if imaginary is not None else ENOUGH
+    rungs = climb(line, noise, budget - start, quick)
+    if imaginary is not None and rungs and not _confirms(best(rungs, noise), imaginary):
+        rungs = climb(line, noise, budget - (line.evaluations - start), ENOUGH, tuple(rungs))
     if not rungs:
         return _without(
             direction, cost(), Status.NON_FINITE, "the forward overflows next to the point"
         )
     real = best(rungs, noise)
+    _, magnitude = line.weigh(dict(line.base))
     jump = one_sided_gap(rungs, noise)
     if jump is not None:
         reason = f"the one-sided derivatives differ (by {jump:.1e}): the point lies on a kink"
         return _without(direction, cost(), Status.KINK, reason)
-    size = real.size
-    if imaginary is not None:
+    if imaginary is not None and _confirms(real, imaginary):
         value, size = imaginary
-        if abs(value - real.value) <= real.error and real.error <= CONFIRM * 10 * max(
-            size, real.size
-        ):
-            _, magnitude = line.weigh(dict(line.base))
-            relative = 4 * UNIT_ROUNDOFF + (noise / magnitude if magnitude else 0.0)
-            return Probe(direction, value, relative * size, "complex step", cost(), size)
-        if (
-            real.error > CONFIRM * 10 * max(size, real.size)
-            and abs(value - real.value) <= real.error
-        ):
-            size = real.size
-    flat = UNIT_ROUNDOFF * 4 * real.size
-    if real.error > NO_PLATEAU * real.size and real.size > 0 and not low:
+        relative = 4 * UNIT_ROUNDOFF + (noise / magnitude if magnitude else 0.0)
+        error = relative * max(size, abs(value))
+        return Probe(direction, value, error, "complex step", cost(), size)
+    natural = max(real.size, SMALL_SLOPE * magnitude)
+    if real.error > NO_PLATEAU * natural and not low:
         reason = (
             "no plateau: differences over ever smaller steps do not settle "
-            f"(within {real.error / real.size:.0e}); the point lies too close to a kink"
+            f"(within {real.error / natural:.0e}); the point lies too close to a kink"
         )
         return _without(direction, cost(), Status.KINK, reason)
     status = Status.LOW_PRECISION if low else Status.SMOOTH
-    return Probe(
-        direction, real.value, real.error + flat, "extrapolated central differences", cost(),
-        real.size, None, status,
-    )  # fmt: skip
+    error = real.error + 4 * UNIT_ROUNDOFF * real.size
+    method = "extrapolated central differences"
+    return Probe(direction, real.value, error, method, cost(), real.size, None, status)
+
+
+def _confirms(real: Estimate, imaginary: tuple[float, float]) -> bool:
+    """Whether a real difference is sharp enough to confirm the complex step, and does."""
+    size = max(real.size, imaginary[1])
+    return real.error <= 10 * CONFIRM * size and abs(imaginary[0] - real.value) <= real.error
 
 
 def _without(direction: Mapping[str, Array], spent: int, status: Status, reason: str) -> Probe:
     return Probe(direction, float("nan"), float("inf"), "none", spent, 0.0, reason, status)
-
-
-__all__ = ["differentiate", "displaced", "spread"]

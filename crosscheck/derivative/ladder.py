@@ -21,7 +21,7 @@ EXPONENTS = (4, 5, 6, 7, 9, 12, 16, 20, 24)
 #: Columns of the tableau: more terms removed gain nothing and cost noise.
 COLUMNS = 4
 #: Safety factors, calibrated for a coverage of 99.9 % (benchmarks/derivative.py).
-TRUNCATION, ROUNDING = 4.0, 8.0
+TRUNCATION, ROUNDING = 10.0, 8.0
 #: Good enough to stop: estimated error in units of the natural size.
 ENOUGH = 2e-13
 
@@ -45,7 +45,9 @@ class Estimate:
     size: float
 
 
-def climb(line: Line, noise: float, budget: int, enough: float = ENOUGH) -> list[Rung]:
+def climb(
+    line: Line, noise: float, budget: int, enough: float = ENOUGH, below: tuple[Rung, ...] = ()
+) -> list[Rung]:
     """Evaluate pairs at ever smaller steps until the best estimate is good enough.
 
     Args:
@@ -53,12 +55,15 @@ def climb(line: Line, noise: float, budget: int, enough: float = ENOUGH) -> list
         noise: standard deviation of the noise in its values.
         budget: forward evaluations at most.
         enough: the relative error at which to stop.
+        below: rungs of an earlier climb, to go on from.
 
     Steps where an output is not finite are left out.
     """
-    rungs: list[Rung] = []
+    rungs = [*below]
     start = line.evaluations
     for exponent in EXPONENTS:
+        if rungs and 2.0**-exponent >= rungs[-1].step:
+            continue
         if line.evaluations - start + 2 > budget:
             break
         step = 2.0**-exponent

@@ -7,6 +7,7 @@ frameworks are the only oracles, and what they say is a convention (see `crossch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,5 +59,18 @@ def ties(*names: str, levels: int = 3) -> SpecialCase:
                 rng.integers(-(levels // 2), levels - levels // 2, values[name].shape) * 1.0
             )
         return changed
+
+    return at_kink(change)
+
+
+def exactly(name: str, points: Sequence[float], share: float = 0.5) -> SpecialCase:
+    """Some elements of an input exactly at the given points: where an activation has its kinks."""
+
+    def change(
+        rng: np.random.Generator, problem: Problem, values: dict[str, Array]
+    ) -> dict[str, Array]:
+        array = values[name]
+        at = rng.choice(np.asarray(points, dtype=np.float64), size=array.shape)
+        return {**values, name: np.where(rng.random(array.shape) < share, at, array)}
 
     return at_kink(change)

@@ -7,6 +7,7 @@ the state of the random generator are as before.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -160,11 +161,14 @@ class _TorchErrors:
 
     def __init__(self, what: str) -> None:
         self.what = what
+        self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> None:
-        return None
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")  # advice to a caller who is not there
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._warnings.__exit__(kind, error, trace)
         if isinstance(error, Exception) and not isinstance(error, ImplementationError):
             raise ImplementationError.during(self.what, error) from error
 
