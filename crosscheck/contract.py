@@ -104,7 +104,9 @@ def _independent(subject: Implementation, case: Case, kept: Values) -> str | Non
     try:
         one = subject.bind(case.problem)
         first = one.vjp(case.arrays(), case.upstream())
-        other = {k: a + 1 if a.dtype.kind == "f" else a for k, a in case.arrays().items()}
+        # Turned round and halved: other values, and still probabilities where they were.
+        given = case.arrays().items()
+        other = {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in given}
         subject.bind(case.problem).vjp(other, case.upstream())
     except ImplementationError as error:
         return f"a second instance raised: {error}"

@@ -115,12 +115,26 @@ class Hearing:
             self.case.seed or 0, self.case.problem.label(), self.case.kind, "probe", *names
         )
         return differentiate(
-            self.subject.forward,
+            self._forward,
             self.case.arrays("float64", "plain"),
             tuple(names),
             self.case.upstream("float64", "plain"),
             rng,
         )
+
+    def _forward(self, values: Values) -> Mapping[str, Array]:
+        """The subject's forward for the numeric witness: outputs that its cotangents fit.
+
+        Raises:
+            ImplementationError: an output of another shape, which would broadcast or not.
+        """
+        found = self.subject.forward(values)
+        for name, cotangent in self.case.cotangents.items():
+            if name in found and found[name].shape != cotangent.shape:
+                raise ImplementationError(
+                    f"{name} has shape {found[name].shape}, should be {cotangent.shape}"
+                )
+        return found
 
     @property
     def kink(self) -> bool:
@@ -261,7 +275,7 @@ class Hearing:
         try:
             probes = self.probes()
         except ImplementationError as error:
-            reason = f"the forward raised on nearby inputs: {_first_line(error)}"
+            reason = f"no numeric derivative of this forward: {_first_line(error)}"
             outcome = Outcome(Verdict.UNCHECKED, reason=reason)
             for name in case.problem.differentiable:
                 yield Comparison(case, f"grad_{name}", subject, NUMERIC, outcome)
@@ -339,7 +353,13 @@ class Hearing:
         )
         for name in case.problem.differentiable:
             quantity = f"grad_{name}"
-            numeric, errors = every_element(self.subject.forward, values, name, upstream)
+            try:
+                numeric, errors = every_element(self._forward, values, name, upstream)
+            except ImplementationError as error:
+                reason = f"no numeric derivative of this forward: {_first_line(error)}"
+                outcome = Outcome(Verdict.UNCHECKED, reason=reason)
+                yield Comparison(case, quantity, self.panel.subject.name, NUMERIC, outcome)
+                continue
             known = np.isfinite(errors)
             tolerance = self.rounding.tolerance(quantity, case.dtype)
             tolerance += float(np.max(errors[known], initial=0.0))

@@ -1,26 +1,23 @@
-"""Losses: prediction, target, and a reduction."""
+"""Losses on numbers: prediction and target to one number, or one per element."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from crosscheck.differences import Difference
-from crosscheck.domains import (
-    POSITIVE,
-    PROBABILITY,
-    custom,
-    distribution,
-    indices,
-    log_distribution,
-)
+from crosscheck.differences import ANY, Difference
+from crosscheck.domains import NORMAL, POSITIVE, Domain, custom
+from crosscheck.families.activations import gradients_at
 from crosscheck.families.points import at_kink, extreme
 from crosscheck.families.twins import same, torch_module
 from crosscheck.spec import Array, Layer, Problem, SpecialCase, Tensor
 
-REDUCTIONS = ({"reduction": "sum"}, {"reduction": "none"})
+#: Besides "mean", the default.
+REDUCTIONS: tuple[Mapping[str, Any], ...] = ({"reduction": "sum"}, {"reduction": "none"})
+#: The prediction and the target of most losses.
+ELEMENTS = "batch features"
 
 
 def reduced(axes: str) -> dict[str, Tensor]:
@@ -35,28 +32,31 @@ def jax_reduce(p: Problem, elements: Any) -> Any:
 
 def _pairwise(
     name: str,
-    jax: Any,
-    options: Mapping[str, Any] | None = None,
+    jax: Callable[..., Any],
+    options: Mapping[str, Any],
     variants: Sequence[Mapping[str, Any]] = (),
-    prediction: Tensor | str = "batch features",
-    target: Tensor | None = None,
     special: Mapping[str, SpecialCase] | None = None,
-    torch_options: Sequence[str] = (),
+    prediction: Callable[[Mapping[str, Any]], Domain] = lambda options: NORMAL,
+    target: Domain = NORMAL,
 ) -> Layer:
-    """A loss of elements: prediction and target of one shape."""
+    """A loss of elements: prediction and target of one shape.
+
+    All options but ``convention`` are the torch module's too.
+    """
+    shared = [option for option in options if option != "convention"]
     return Layer(
         name,
-        inputs={
-            "prediction": prediction,
-            "target": target or Tensor("batch features", differentiable=False),
+        inputs=lambda o: {
+            "prediction": Tensor(ELEMENTS, prediction(o)),
+            "target": Tensor(ELEMENTS, target, differentiable=False),
         },
-        outputs=reduced("batch features"),
-        options={"reduction": "mean", **(options or {})},
+        outputs=reduced(ELEMENTS),
+        options={"reduction": "mean", **options},
         variants=(*REDUCTIONS, *variants),
-        torch=torch_module(name, **same("reduction", *torch_options)),
+        torch=torch_module(name, **same("reduction", *shared)),
         jax=jax,
         group="losses",
-        special=special or {"extreme": extreme("prediction")},
+        special={"extreme": extreme("prediction"), **(special or {})},
     )
 
 
@@ -83,6 +83,8 @@ def _smooth_l1(p: Problem, prediction: Any, target: Any) -> Any:
 
     d = prediction - target
     size = jnp.abs(d)
+    if p.beta == 0:
+        return jax_reduce(p, size)
     return jax_reduce(p, jnp.where(size < p.beta, d * d / (2 * p.beta), size - p.beta / 2))
 
 
@@ -92,7 +94,7 @@ def _poisson(p: Problem, prediction: Any, target: Any) -> Any:
     if p.log_input:
         elements = jnp.exp(prediction) - target * prediction
     else:
-        elements = prediction - target * jnp.log(prediction + 1e-8)
+        elements = prediction - target * jnp.log(prediction + p.eps)
     if p.full:
         many = jnp.where(target > 1, target, 1)
         stirling = many * jnp.log(many) - many + jnp.log(2 * jnp.pi * many) / 2
@@ -103,114 +105,9 @@ def _poisson(p: Problem, prediction: Any, target: Any) -> Any:
 def _gaussian(p: Problem, prediction: Any, target: Any, var: Any) -> Any:
     import jax.numpy as jnp
 
-    elements = (jnp.log(var) + (prediction - target) ** 2 / var) / 2
+    v = jnp.maximum(var, p.eps)
+    elements = (jnp.log(v) + (prediction - target) ** 2 / v) / 2
     return jax_reduce(p, elements + (jnp.log(2 * jnp.pi) / 2 if p.full else 0))
-
-
-def _bce(p: Problem, prediction: Any, target: Any, weight: Any = 1) -> Any:
-    import jax.numpy as jnp
-
-    log_p = jnp.maximum(jnp.log(prediction), -100)
-    log_q = jnp.maximum(jnp.log1p(-prediction), -100)
-    return jax_reduce(p, -weight * (target * log_p + (1 - target) * log_q))
-
-
-def _bce_logits(
-    p: Problem, prediction: Any, target: Any, weight: Any = 1, pos_weight: Any = 1
-) -> Any:
-    import jax
-
-    log_p, log_q = jax.nn.log_sigmoid(prediction), jax.nn.log_sigmoid(-prediction)
-    return jax_reduce(p, -weight * (pos_weight * target * log_p + (1 - target) * log_q))
-
-
-def _kl(p: Problem, prediction: Any, target: Any) -> Any:
-    import jax.numpy as jnp
-    from jax.scipy.special import xlogy
-
-    if p.log_target:
-        elements = jnp.exp(target) * (target - prediction)
-    else:
-        elements = xlogy(target, target) - target * prediction
-    if p.reduction == "batchmean":
-        return elements.sum() / p.batch
-    return jax_reduce(p, elements)
-
-
-def _classes(p: Problem, log_probabilities: Any, target: Any, weight: Any) -> Any:
-    import jax
-    import jax.numpy as jnp
-
-    z = jnp.moveaxis(log_probabilities, 1, -1)
-    weight = jnp.ones(p.classes, z.dtype) if weight is None else weight
-    smoothing = p.options.get("label_smoothing", 0.0)
-    if p.options.get("probabilities", False):
-        soft = jnp.moveaxis(target, 1, -1) * (1 - smoothing) + smoothing / p.classes
-        losses = -(weight * soft * z).sum(-1)
-        return losses.mean() if p.reduction == "mean" else jax_reduce(p, losses)
-    kept = target != p.ignore_index
-    safe = jnp.where(kept, target, 0)
-    hot = jax.nn.one_hot(safe, p.classes, dtype=z.dtype)
-    soft = hot * (1 - smoothing) + smoothing / p.classes
-    losses = -jnp.where(kept, (weight * soft * z).sum(-1), 0)
-    if p.reduction == "mean":
-        return losses.sum() / jnp.where(kept, weight[safe], 0).sum()
-    return jax_reduce(p, losses)
-
-
-def _cross_entropy(p: Problem, prediction: Any, target: Any, weight: Any = None) -> Any:
-    import jax
-
-    return _classes(p, jax.nn.log_softmax(prediction, axis=1), target, weight)
-
-
-def _nll(p: Problem, prediction: Any, target: Any, weight: Any = None) -> Any:
-    return _classes(p, prediction, target, weight)
-
-
-def _torch_weighted(name: str, *options: str, tensors: Sequence[str] = ("weight",)) -> Any:
-    """A torch loss whose weights are registered buffers, filled by the harness."""
-
-    def make(p: Problem) -> Any:
-        import torch
-
-        held = {k: torch.ones(p.given[k].shape(p)) for k in tensors if k in p.given}
-        return getattr(torch.nn, name)(**held, **{k: p[k] for k in options})
-
-    return make
-
-
-def _class_axes(o: Mapping[str, Any], with_classes: bool) -> str:
-    classes = " classes" if with_classes else ""
-    return f"batch{classes}" + (" length" if o["extra_dimension"] else "")
-
-
-def _class_output(p: Problem) -> tuple[int, ...]:
-    return Tensor(_class_axes(p.options, False)).shape(p) if p.reduction == "none" else ()
-
-
-_CLASS_VARIANTS = (
-    *REDUCTIONS,
-    {"weighted": True},
-    {"ignore_index": 1},
-    {"extra_dimension": True},
-)
-_CLASS_OPTIONS = {
-    "reduction": "mean",
-    "ignore_index": -100,
-    "weighted": False,
-    "extra_dimension": False,
-}
-_CLASS_WEIGHT = {"weight": Tensor("classes", domain=POSITIVE, when="weighted")}
-
-
-def _cross_entropy_inputs(o: Mapping[str, Any]) -> dict[str, Tensor]:
-    index = Tensor(_class_axes(o, False), domain=indices("classes"))
-    soft = Tensor(_class_axes(o, True), domain=distribution(1), differentiable=False)
-    return {
-        "prediction": Tensor(_class_axes(o, True)),
-        "target": soft if o["probabilities"] else index,
-    }
 
 
 def _counts(rng: np.random.Generator, shape: tuple[int, ...], p: Problem) -> Array:
@@ -223,175 +120,94 @@ def _equal(rng: np.random.Generator, p: Problem, values: dict[str, Array]) -> di
     return {**values, "prediction": np.where(same_value, values["target"], values["prediction"])}
 
 
-def _saturated(rng: np.random.Generator, p: Problem, values: dict[str, Array]) -> dict[str, Array]:
-    """Predictions of exactly 0 and 1, where the logarithm is clamped, with the right target."""
-    sure = rng.integers(0, 2, values["prediction"].shape).astype(np.float64)
-    return {**values, "prediction": sure, "target": sure.copy()}
+def _apart_by(option: str) -> SpecialCase:
+    """Predictions 0 or exactly an option's value away from the target: where two pieces meet."""
+
+    def change(rng: np.random.Generator, p: Problem, values: dict[str, Array]) -> dict[str, Array]:
+        target = rng.integers(-3, 4, values["target"].shape).astype(np.float64)
+        distance = p[option] * rng.integers(-1, 2, target.shape)
+        return {**values, "target": target, "prediction": target + distance}
+
+    return at_kink(change)
 
 
-_VECTOR = "batch features"
+def _collapsed(rng: np.random.Generator, p: Problem, values: dict[str, Array]) -> dict[str, Array]:
+    """Variances of 0, and below eps: where the clamp holds them."""
+    var = values["var"]
+    return {**values, "var": np.where(rng.random(var.shape) < 0.5, 0.0, p.eps / 4)}
+
 
 LAYERS = (
-    _pairwise("MSELoss", _mse),
+    _pairwise("MSELoss", _mse, {}),
     _pairwise(
         "L1Loss",
         _l1,
         {"convention": "torch"},
         ({"convention": "jax"},),
-        special={"extreme": extreme("prediction"), "equal": at_kink(_equal)},
+        {"equal": at_kink(_equal)},
     ),
-    _pairwise("HuberLoss", _huber, {"delta": 1.0}, ({"delta": 0.4},), torch_options=("delta",)),
-    _pairwise("SmoothL1Loss", _smooth_l1, {"beta": 1.0}, ({"beta": 0.4},), torch_options=("beta",)),
-    Layer(
-        "CrossEntropyLoss",
-        inputs=_cross_entropy_inputs,  # type: ignore[arg-type]
-        buffers=_CLASS_WEIGHT,
-        outputs={"output": Tensor(_class_output)},
-        options={**_CLASS_OPTIONS, "label_smoothing": 0.0, "probabilities": False},
-        variants=(*_CLASS_VARIANTS, {"label_smoothing": 0.1}, {"probabilities": True}),
-        sizes={"batch": (4, 7)},
-        valid=lambda p: (
-            "probabilities cannot be ignored" if p.probabilities and p.ignore_index >= 0 else None
-        ),
-        torch=_torch_weighted("CrossEntropyLoss", "reduction", "ignore_index", "label_smoothing"),
-        jax=_cross_entropy,
-        group="losses",
-        special={"extreme": extreme("prediction")},
+    _pairwise(
+        "HuberLoss", _huber, {"delta": 1.0}, ({"delta": 0.4},), {"joints": _apart_by("delta")}
     ),
-    Layer(
-        "NLLLoss",
-        inputs=lambda o: {
-            "prediction": Tensor(_class_axes(o, True), domain=log_distribution(1)),
-            "target": Tensor(_class_axes(o, False), domain=indices("classes")),
-        },
-        buffers=_CLASS_WEIGHT,
-        outputs={"output": Tensor(_class_output)},
-        options=_CLASS_OPTIONS,
-        variants=_CLASS_VARIANTS,
-        sizes={"batch": (4, 7)},
-        torch=_torch_weighted("NLLLoss", "reduction", "ignore_index"),
-        jax=_nll,
-        group="losses",
-        special={"extreme": extreme("prediction")},
-    ),
-    Layer(
-        "BCELoss",
-        inputs={
-            "prediction": Tensor(_VECTOR, domain=PROBABILITY),
-            "target": Tensor(_VECTOR, domain=PROBABILITY, differentiable=False),
-        },
-        buffers={"weight": Tensor("features", domain=POSITIVE, when="weighted")},
-        outputs=reduced(_VECTOR),
-        options={"reduction": "mean", "weighted": False},
-        variants=(*REDUCTIONS, {"weighted": True}),
-        torch=_torch_weighted("BCELoss", "reduction"),
-        jax=_bce,
-        group="losses",
-        special={"saturated": at_kink(_saturated)},
-    ),
-    Layer(
-        "BCEWithLogitsLoss",
-        inputs={
-            "prediction": _VECTOR,
-            "target": Tensor(_VECTOR, domain=PROBABILITY, differentiable=False),
-        },
-        buffers={
-            "weight": Tensor("features", domain=POSITIVE, when="weighted"),
-            "pos_weight": Tensor("features", domain=POSITIVE, when="pos_weighted"),
-        },
-        outputs=reduced(_VECTOR),
-        options={"reduction": "mean", "weighted": False, "pos_weighted": False},
-        variants=(*REDUCTIONS, {"weighted": True}, {"pos_weighted": True}),
-        torch=_torch_weighted("BCEWithLogitsLoss", "reduction", tensors=("weight", "pos_weight")),
-        jax=_bce_logits,
-        group="losses",
-        special={"extreme": extreme("prediction")},
-    ),
-    Layer(
-        "KLDivLoss",
-        inputs=lambda o: {
-            "prediction": Tensor(_VECTOR, domain=log_distribution()),
-            "target": Tensor(
-                _VECTOR,
-                domain=log_distribution() if o["log_target"] else distribution(),
-                differentiable=False,
-            ),
-        },
-        outputs=reduced(_VECTOR),
-        options={"reduction": "mean", "log_target": False},
-        variants=(*REDUCTIONS, {"reduction": "batchmean"}, {"log_target": True}),
-        torch=torch_module("KLDivLoss", **same("reduction", "log_target")),
-        jax=_kl,
-        group="losses",
-        special={"extreme": extreme("prediction")},
+    _pairwise(
+        "SmoothL1Loss",
+        _smooth_l1,
+        {"beta": 1.0},
+        ({"beta": 0.4}, {"beta": 0.0}),
+        {"joints": _apart_by("beta")},
     ),
     _pairwise(
         "PoissonNLLLoss",
         _poisson,
-        {"log_input": True, "full": False},
-        ({"log_input": False}, {"full": True}),
-        prediction=Tensor(_VECTOR, domain=POSITIVE),
-        target=Tensor(_VECTOR, domain=custom("counts", _counts), differentiable=False),
-        torch_options=("log_input", "full"),
-        special={"large": extreme("prediction", scale=20)},
+        {"log_input": True, "full": False, "eps": 1e-8},
+        ({"log_input": False}, {"full": True}, {"log_input": False, "eps": 0.25}),
+        {"extreme": extreme("prediction", scale=20)},
+        prediction=lambda o: NORMAL if o["log_input"] else POSITIVE,
+        target=custom("counts", _counts),
     ),
     Layer(
         "GaussianNLLLoss",
-        inputs={
-            "prediction": _VECTOR,
-            "target": Tensor(_VECTOR, differentiable=False),
-            "var": Tensor(_VECTOR, domain=POSITIVE),
+        inputs=lambda o: {
+            "prediction": ELEMENTS,
+            "target": Tensor(ELEMENTS, differentiable=False),
+            "var": Tensor("batch 1" if o["shared_variance"] else ELEMENTS, POSITIVE),
         },
-        outputs=reduced(_VECTOR),
-        options={"reduction": "mean", "full": False},
-        variants=(*REDUCTIONS, {"full": True}),
-        torch=torch_module("GaussianNLLLoss", **same("reduction", "full")),
+        outputs=reduced(ELEMENTS),
+        options={
+            "full": False,
+            "eps": 1e-6,
+            "reduction": "mean",
+            "convention": "torch",
+            "shared_variance": False,
+        },
+        variants=(
+            *REDUCTIONS,
+            {"full": True},
+            {"eps": 0.75},
+            {"shared_variance": True},
+            {"convention": "jax"},
+            {"convention": "jax", "eps": 0.75},
+        ),
+        torch=torch_module("GaussianNLLLoss", **same("full", "eps", "reduction")),
         jax=_gaussian,
         group="losses",
-        special={"extreme": extreme("prediction")},
+        special={"extreme": extreme("prediction"), "collapsed": at_kink(_collapsed)},
     ),
 )
 
 
-def _l1_at_zero() -> tuple[Array, Array]:
-    import torch
-
-    from crosscheck.implementations.jax_function import import_jax
-
-    jax = import_jax()
-    x = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    torch.nn.functional.l1_loss(x, torch.zeros((), dtype=torch.float64)).backward()
-    with jax.enable_x64(True):
-        return x.grad.numpy(), np.asarray(jax.grad(jax.numpy.abs)(np.float64(0)))
-
-
-def _bce_at_one() -> tuple[Array, Array]:
-    import torch
-
-    from crosscheck.implementations.jax_function import import_jax
-
-    jax = import_jax()
-    one = torch.ones((), dtype=torch.float64)
-    x = one.clone().requires_grad_(True)
-    torch.nn.functional.binary_cross_entropy(x, one).backward()
-    with jax.enable_x64(True):
-        clamped = jax.grad(
-            lambda p: -(jax.numpy.log(p) + 0 * jax.numpy.maximum(jax.numpy.log1p(-p), -100.0))
-        )
-        return x.grad.numpy(), np.asarray(clamped(np.float64(1)))
+def _below_eps() -> tuple[Array, Array]:
+    """The gradient of a variance of ½ with an eps of 1, at a distance of 2."""
+    return gradients_at(
+        lambda t, v: t.nn.functional.gaussian_nll_loss(
+            t.zeros_like(v), t.full_like(v, 2.0), v, eps=1.0
+        ),
+        lambda j, v: (lambda w: (j.numpy.log(w) + 4 / w) / 2)(j.numpy.maximum(v, 1.0)),
+        0.5,
+    )()
 
 
-def _weighted_mean() -> tuple[Array, Array]:
-    import torch
-
-    logits = torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64)
-    target, weight = torch.tensor([0, 1]), torch.tensor([1.0, 3.0], dtype=torch.float64)
-    ours = torch.nn.functional.cross_entropy(logits, target, weight=weight)
-    each = torch.nn.functional.cross_entropy(logits, target, weight=weight, reduction="none")
-    return ours.numpy(), each.mean().numpy()  # what a mean over optax's per-sample values gives
-
-
-def _l2_half() -> tuple[Array, Array]:
+def _squares() -> tuple[Array, Array]:
     import torch
 
     one = torch.ones((), dtype=torch.float64)
@@ -399,13 +215,13 @@ def _l2_half() -> tuple[Array, Array]:
     return ours, np.asarray(0.5 * (2.0 - 1.0) ** 2)  # optax.l2_loss
 
 
-def _kl_means() -> tuple[Array, Array]:
+def _far_out() -> tuple[Array, Array]:
+    """A difference of 2 with β = δ = ½."""
     import torch
 
-    q = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64))
-    t = torch.tensor([[0.1, 0.9], [0.6, 0.4]], dtype=torch.float64)
-    kl = torch.nn.functional.kl_div
-    return kl(q, t, reduction="mean").numpy(), kl(q, t, reduction="batchmean").numpy()
+    two = torch.full((), 2.0, dtype=torch.float64)
+    smooth = torch.nn.functional.smooth_l1_loss(two, torch.zeros_like(two), beta=0.5)
+    return smooth.numpy(), np.asarray(0.5 * (2 - 0.5 / 2))  # optax.huber_loss
 
 
 LEDGER = (
@@ -415,29 +231,12 @@ LEDGER = (
         "The derivative of the absolute value at 0.",
         torch="0",
         jax="1",
-        measure=_l1_at_zero,
+        measure=gradients_at(
+            lambda t, x: t.nn.functional.l1_loss(x, t.zeros_like(x)), lambda j, x: j.numpy.abs(x), 0
+        ),
         option="convention",
         kinds=("equal",),
         quantities=("grad_prediction",),
-    ),
-    Difference(
-        "bce-at-0-and-1",
-        "BCELoss",
-        "The gradient of binary cross-entropy at predictions of exactly 0 and 1.",
-        torch="finite: logarithms are clamped at -100, the denominator at 1e-12",
-        jax="a clamped logarithm has the gradient 0 · Inf = NaN",
-        measure=_bce_at_one,
-        kinds=("saturated",),
-        quantities=("grad_prediction",),
-    ),
-    Difference(
-        "weighted-mean",
-        "CrossEntropyLoss",
-        "What the mean of a class-weighted loss divides by.",
-        torch="the sum of the weights of the right classes",
-        jax="optax gives values per sample: their mean divides by the number of samples",
-        measure=_weighted_mean,
-        mapping="the JAX twin divides as PyTorch does",
     ),
     Difference(
         "l2-half",
@@ -445,16 +244,27 @@ LEDGER = (
         "The factor of the squared error.",
         torch="(x - y)²",
         jax="optax.l2_loss: ½ (x - y)²; optax.squared_error agrees",
-        measure=_l2_half,
+        measure=_squares,
         mapping="the JAX twin is the square",
     ),
     Difference(
-        "kl-mean",
-        "KLDivLoss",
-        "What the mean of the Kullback-Leibler terms divides by.",
-        torch="reduction='mean': the number of elements, which is no divergence",
-        jax="optax sums over classes: its mean is PyTorch's 'batchmean'",
-        measure=_kl_means,
-        mapping="both reductions are options",
+        "smooth-l1-and-huber",
+        "SmoothL1Loss",
+        "Which of the two the one parameter makes.",
+        torch="SmoothL1Loss(beta=β): slope 1 far out; HuberLoss(delta=δ): slope δ",
+        jax="optax has huber_loss(delta=δ) alone, β times the smooth one at δ = β",
+        measure=_far_out,
+        mapping="the JAX twin of SmoothL1Loss is the Huber loss divided by β",
+    ),
+    Difference(
+        "gaussian-variance-below-eps",
+        "GaussianNLLLoss",
+        "The gradient of a variance that is clamped to eps.",
+        torch="passes, as if eps were the variance given",
+        jax="0: the clamped value does not depend on it",
+        measure=_below_eps,
+        option="convention",
+        kinds=(ANY,),
+        quantities=("grad_var",),
     ),
 )
