@@ -180,7 +180,8 @@ class CrossEntropyLoss(_ClassLoss):
         """Gradient of the prediction."""
         a, divisor = self._coefficients(prediction, target)
         slope = softmax(prediction, 1) * a.sum(axis=1, keepdims=True) - a
-        return np.asarray(slope * self._per_sample(grad_output, divisor, prediction))
+        with np.errstate(invalid="ignore"):  # all ignored: 0/0 here as in the forward
+            return np.asarray(slope * self._per_sample(grad_output, divisor, prediction))
 
 
 class BCELoss(Loss):

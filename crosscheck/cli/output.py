@@ -1,0 +1,119 @@
+"""What every command shows: a progress bar, the reports, JSON; and the exit code they come to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crosscheck.cli import exit_codes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from crosscheck.case import Case
+    from crosscheck.report import Report
+
+
+@contextmanager
+def progress(total: int) -> Iterator[tuple[Console, Callable[[str, int], None]]]:
+    """A console, and a progress bar that appears on a terminal when a second has passed."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    errors = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    )  # fmt: skip
+    task = bar.add_task("", total=total)
+    started = time.monotonic()
+    running = False
+
+    def advance(what: str, step: int) -> None:
+        nonlocal running
+        if not running and time.monotonic() - started > 1:
+            bar.start()
+            running = True
+        bar.update(task, description=f"{what[:50]:<50}", advance=step)
+
+    try:
+        yield console, advance
+    finally:
+        if running:
+            bar.stop()
+
+
+def finish(
+    reports: Sequence[Report], console: Console, json_file: str | None, save: str | None
+) -> int:
+    from crosscheck.comparison import Verdict
+    from crosscheck.report.text import show, summary_table
+
+    verdicts = {report.verdict for report in reports}
+    if json_file:
+        data = [report.to_json() for report in reports]
+        write_json(json_file, data[0] if len(data) == 1 else
+                    {"format": "crosscheck-run", "format_version": 1, "reports": data})  # fmt: skip
+    if json_file != "-":
+        for report in reports:
+            if report.verdict is Verdict.DISAGREE:
+                show(report, console)
+                _save(report, save, console)
+                console.print()
+        console.print(summary_table(reports))
+        _remarks(reports, console)
+    if Verdict.DISAGREE in verdicts:
+        return exit_codes.DISAGREE
+    return exit_codes.UNCHECKED if Verdict.UNCHECKED in verdicts else exit_codes.AGREE
+
+
+def _remarks(reports: Sequence[Report], console: Console) -> None:
+    from rich.markup import escape
+
+    checks = sum(len(report.comparisons) for report in reports)
+    seconds = sum(report.seconds for report in reports)
+    witnesses = {k: v for report in reports for k, v in report.witnesses.items()}
+    asked = ", ".join(f"{name} {v}" for name, v in witnesses.items())
+    console.print(f"\n{checks} checks in {seconds:.1f} s against {asked}.")
+    console.print(
+        "worst: largest error / tolerance. limit: an error of this share of a quantity's norm in any "
+        "one\nelement would have shown (float64).",
+        style="dim",
+    )
+    for report in reports:
+        for reason, count in report.unchecked().items():
+            console.print(
+                f"[yellow]unchecked[/] {escape(report.layer.name)} {count}×: {escape(reason)}"
+            )
+        for note in report.notes:
+            console.print(f"note: {escape(report.layer.name)}: {escape(note)}")
+
+
+def _save(report: Report, folder: str | None, console: Console) -> None:
+    failing = report.failing_case()
+    if folder is None or failing is None:
+        return
+    case: Case = failing.case
+    safe = "".join(ch if ch.isalnum() or ch in "=.,-_" else "_" for ch in case.id).strip("_")
+    path = case.save(Path(folder) / f"{safe}.npz")
+    console.print(f"case:   crosscheck replay {path}", soft_wrap=True)
+
+
+def write_json(target: str, data: Any) -> None:
+    text = json.dumps(data, indent=1)
+    if target == "-":
+        click.echo(text)
+        return
+    try:
+        Path(target).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(target, error.strerror or str(error)) from None

@@ -1,0 +1,90 @@
+"""``crosscheck run``: the main job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crosscheck.cli.options import (
+    DTYPES,
+    common,
+    complete_layers,
+    parse_options,
+    parse_sizes,
+    seed_number,
+)
+from crosscheck.cli.output import finish, progress
+
+if TYPE_CHECKING:
+    from crosscheck.report import Report
+
+
+@click.command()
+@click.argument("layers", nargs=-1, metavar="[LAYER]...", shell_complete=complete_layers)
+@common
+@click.option(
+    "--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Only this dtype."
+)
+@click.option("--seed", default="0", show_default=True, help="Names every random draw.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=parse_options,
+    help="Only this option combination, e.g. --option bias=False.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="AXIS=N",
+    callback=parse_sizes,
+    help="Fix an axis, e.g. --size batch=8; the others are drawn.",
+)
+@click.option(
+    "--cases",
+    "extra",
+    default=0,
+    type=click.IntRange(0),
+    metavar="N",
+    help="N further cases of random sizes per option combination.",
+)
+@click.option("--save", "save", type=click.Path(file_okay=False), default=".crosscheck",
+              show_default=True, metavar="DIR", help="Where failing cases are saved.")  # fmt: skip
+def run(
+    layers: tuple[str, ...],
+    against: tuple[str, ...] | None,
+    every_element: bool,
+    json_file: str | None,
+    dtypes: tuple[str, ...],
+    seed: str,
+    options: dict[str, Any] | None,
+    sizes: dict[str, int] | None,
+    extra: int,
+    save: str,
+) -> int:
+    """The main job: reference_nn's layers against PyTorch, JAX and numeric differentiation."""
+    from crosscheck.checking import check
+    from crosscheck.families import catalogue
+
+    wanted = [catalogue[name].name for name in layers] or list(catalogue)
+    number = seed_number(seed)
+    reports: list[Report] = []
+    with progress(len(wanted)) as (console, advance):
+        for name in wanted:
+            report = check(
+                name,
+                against=against,
+                options=options,
+                sizes=sizes,
+                dtypes=dtypes or DTYPES,
+                seed=number,
+                extra=extra,
+                every_element=every_element,
+                progress=lambda case: advance(case.id, 0),
+            )
+            reports.append(report)
+            advance(name, 1)
+    return finish(reports, console, json_file, save)
