@@ -76,7 +76,7 @@ class Hearing:
                 self.bound[name] = oracle.bind(case.problem)
             except ImplementationError as error:
                 self.bound[name] = error
-        self.rounding = self._measure()
+        self.rounding = self._measure()  # and the oracles' answers, where they come with it
         self._probes: tuple[Probe, ...] | None = None
 
     def _measure(self) -> Rounding:
@@ -90,7 +90,9 @@ class Hearing:
             )
         rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "nearby")
         with np.errstate(all="ignore"):
-            return measure(usable, self.case.values, self.case.cotangents, rng)
+            rounding, answers = measure(usable, self.case.values, self.case.cotangents, rng)
+        self._answers.update({k: a for k, a in answers.items() if k[0] in self.bound})
+        return rounding
 
     def oracle_answer(self, name: str, dtype: str) -> Answer:
         """An oracle's evaluation in a dtype, or what it raised."""

@@ -103,18 +103,21 @@ class TorchBound:
             tensors = {name: self._tensor(name, array) for name, array in values.items()}
             leaves = [tensors[name].requires_grad_(True) for name in wanted]
             returned = self._call(tensors)
-            outputs = [returned[name] for name in self.problem.differentiable_outputs]
-            ways = [
-                (o, name) for o, name in zip(outputs, cotangents, strict=False) if o.requires_grad
-            ]
+            # <cotangent, output> as one number: handing the cotangents over instead would make
+            # PyTorch import its symbolic shapes, a third of a second.
+            total: Any = None
+            for name in self.problem.differentiable_outputs:
+                output, upstream = returned[name], np.array(cotangents[name], order="C")
+                if tuple(output.shape) != upstream.shape:
+                    raise ImplementationError(
+                        f"{name} has shape {tuple(output.shape)}, should be {upstream.shape}"
+                    )
+                if output.requires_grad:
+                    weighed = (output * torch.from_numpy(upstream)).sum()
+                    total = weighed if total is None else total + weighed
             found: tuple[Any, ...] = (None,) * len(leaves)
-            if ways and leaves:
-                found = torch.autograd.grad(
-                    [o for o, _ in ways],
-                    leaves,
-                    [torch.from_numpy(np.array(cotangents[n], order="C")) for _, n in ways],
-                    allow_unused=True,
-                )
+            if leaves and total is not None:
+                found = torch.autograd.grad(total, leaves, allow_unused=True)
             gradients = {
                 name: self._array(name, torch.zeros_like(leaf) if g is None else g)
                 for name, leaf, g in zip(wanted, leaves, found, strict=True)
