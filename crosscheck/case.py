@@ -12,7 +12,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,10 @@ class Case:
     def with_values(self, **changes: Any) -> Case:
         """The same case with some fields replaced."""
         return replace(self, **changes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its fields, so that arrays are read-only on the other side too."""
+        return Case, tuple(getattr(self, f.name) for f in fields(self))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the case to one ``.npz`` (no pickle), whole or not at all.

@@ -53,7 +53,11 @@ def progress(total: int) -> Iterator[tuple[Console, Callable[[str, int], None]]]
 
 
 def finish(
-    reports: Sequence[Report], console: Console, json_file: str | None, save: str | None
+    reports: Sequence[Report],
+    console: Console,
+    json_file: str | None,
+    save: str | None,
+    seconds: float | None = None,
 ) -> int:
     from crosscheck.comparison import Verdict
     from crosscheck.report.text import show, summary_table
@@ -70,17 +74,18 @@ def finish(
                 _save(report, save, console)
                 console.print()
         console.print(summary_table(reports))
-        _remarks(reports, console)
+        _remarks(reports, console, seconds)
     if Verdict.DISAGREE in verdicts:
         return exit_codes.DISAGREE
     return exit_codes.UNCHECKED if Verdict.UNCHECKED in verdicts else exit_codes.AGREE
 
 
-def _remarks(reports: Sequence[Report], console: Console) -> None:
+def _remarks(reports: Sequence[Report], console: Console, seconds: float | None) -> None:
     from rich.markup import escape
 
     checks = sum(len(report.comparisons) for report in reports)
-    seconds = sum(report.seconds for report in reports)
+    if seconds is None:
+        seconds = sum(report.seconds for report in reports)
     witnesses = {k: v for report in reports for k, v in report.witnesses.items()}
     asked = ", ".join(f"{name} {v}" for name, v in witnesses.items())
     console.print(f"\n{checks} checks in {seconds:.1f} s against {asked}.")

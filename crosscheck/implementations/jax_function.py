@@ -138,3 +138,23 @@ def import_jax() -> Any:
     import jax
 
     return jax
+
+
+def use_compilation_cache(folder: str) -> None:
+    """Keep compiled programs in a folder, for this process and those it starts.
+
+    To be called before jax is imported. jax's own variables, where they are set, win.
+    """
+    import os
+    import sys
+
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": os.path.abspath(folder),
+        # Ours are small and many: by default jax keeps only what took a second to compile.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    if "jax" in sys.modules:
+        raise RuntimeError("the compilation cache has to be chosen before jax is imported")

@@ -25,6 +25,7 @@ ORDER = [
     {"causes"},
     {"report"},
     {"checking"},
+    {"parallel"},
     {"doctor", "cli", "pytest_plugin", "__main__"},
 ]
 
