@@ -254,7 +254,7 @@ def _dtype_of_statistics() -> tuple[Array, Array]:
 
     module = torch.nn.BatchNorm1d(1, momentum=1 / 3).double()
     module(torch.tensor(_BATCH - 1))
-    theirs = np.float32(1 / 3)  # flax.linen.BatchNorm, of float64 inputs and parameters
+    theirs = np.float32(1 / 3)  # flax.nnx.BatchNorm, of float64 inputs and parameters
     return module.running_mean.numpy(), np.asarray([theirs], np.float64)
 
 
@@ -317,7 +317,7 @@ LEDGER = (
         "BatchNorm1d",
         "The dtype of running statistics in a network of float64.",
         torch="float64",
-        jax="flax: float32",
+        jax="flax.nnx: float32; flax.linen: float32 until the first batch, then float64",
         measure=_dtype_of_statistics,
         mapping="the JAX twin has the input's",
     ),
