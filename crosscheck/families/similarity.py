@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crosscheck.differences import Difference
+from crosscheck.differences import ANY, Difference
 from crosscheck.families.points import at_kink, extreme
 from crosscheck.families.twins import same, torch_module
 from crosscheck.spec import Array, Layer, Options, Problem, Shape, Tensor
@@ -36,8 +36,15 @@ def _safe_length(x: Any, dim: int, eps: float) -> Any:
 
 
 def _jax_cosine(p: Problem, x1: Any, x2: Any) -> Any:
-    u1, u2 = (x / _safe_length(x, p.dim, p.eps) for x in (x1, x2))
+    import jax.numpy as jnp
+
+    u1, u2 = (x / _safe_length(x, p.dim, p.eps) for x in jnp.broadcast_arrays(x1, x2))
     return (u1 * u2).sum(p.dim)
+
+
+def _several(p: Problem) -> str | None:
+    single = Tensor(_AXES).shape(p)[p.dim] == 1
+    return "a vector of one number becomes its sign: the gradient is 0" if single else None
 
 
 def _zeros(rng: np.random.Generator, p: Problem, values: dict[str, Array]) -> dict[str, Array]:
@@ -66,6 +73,7 @@ LAYERS = (
             {"convention": "jax"},
         ),
         sizes={"batch": (2, 4), "features": (2, 5), "length": (2, 5)},
+        valid=_several,
         torch=torch_module("CosineSimilarity", **same("dim", "eps")),
         jax=_jax_cosine,
         special={"extreme": extreme("x1"), "zero": at_kink(_zeros), "short": _short},
@@ -119,8 +127,8 @@ LEDGER = (
         jax="that of a constant length; optax too",
         measure=_of_short,
         option="convention",
-        kinds=("short",),
-        quantities=("grad_x1",),
+        kinds=(ANY,),
+        quantities=("grad_x1", "grad_x2"),
     ),
     Difference(
         "cosine-of-zero",
