@@ -118,6 +118,16 @@ def _nothing() -> tuple[Array, Array]:
         return leaf.grad.numpy(), np.asarray(jax.vjp(cosine, x1)[1](np.ones(1))[0])
 
 
+def _eps() -> tuple[Array, Array]:
+    """The cosine of a vector of length 0.6 with one of length 5, by eps=0.5."""
+    import torch
+
+    x1, x2 = np.array([[0.6, 0.0]]), np.array([[3.0, 4.0]])
+    ours = torch.nn.functional.cosine_similarity(torch.tensor(x1), torch.tensor(x2), eps=0.5)
+    lengths = [np.sqrt(np.maximum((x * x).sum(1), 0.5)) for x in (x1, x2)]
+    return ours.numpy(), (x1 * x2).sum(1) / (lengths[0] * lengths[1])  # optax.cosine_similarity
+
+
 LEDGER = (
     Difference(
         "cosine-of-short-vector",
@@ -138,5 +148,14 @@ LEDGER = (
         jax="NaN with jnp.linalg.norm; finite with optax.safe_norm",
         measure=_nothing,
         mapping="the JAX twin takes the length as optax does",
+    ),
+    Difference(
+        "cosine-eps-of-the-square",
+        "CosineSimilarity",
+        "What is not less than eps.",
+        torch="the length of each vector; 1e-8 by default",
+        jax="optax: the square of the length; 0 by default",
+        measure=_eps,
+        mapping="the JAX twin compares the square with the square of eps",
     ),
 )
