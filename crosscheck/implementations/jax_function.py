@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError
+from crosscheck.implementations.device import current
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
 
@@ -99,7 +100,7 @@ class JaxBound:
         jax = import_jax()
         arguments = tuple({k: np.array(a, order="C") for k, a in d.items()} for d in arguments)
         try:
-            with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+            with jax.enable_x64(True), jax.default_device(jax.devices(current())[0]):
                 return jax.device_get(function(*arguments))
         except ImplementationError:
             raise

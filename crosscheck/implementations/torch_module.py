@@ -15,6 +15,7 @@ import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.conventions import build
+from crosscheck.implementations.device import current
 from crosscheck.implementations.layout import Layout
 from crosscheck.spec import Array, Problem, Values
 
@@ -45,7 +46,7 @@ class TorchImplementation:
         Raises:
             ImplementationError: the constructor raised, or the module lacks a parameter.
         """
-        key = problem.key()
+        key = (problem.key(), current())
         if key not in self._bound:
             self._bound[key] = TorchBound(self, problem)
         return self._bound[key]
@@ -59,6 +60,7 @@ class TorchBound:
 
         self.name = implementation.name
         self.problem = problem
+        self.device = current()
         try:
             with torch.random.fork_rng(devices=[]):  # initialisation draws random numbers
                 self.target = implementation.make(problem)
@@ -67,6 +69,8 @@ class TorchBound:
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s constructor", error) from error
         self.is_module = isinstance(self.target, torch.nn.Module)
+        if self.is_module and self.device != "cpu":
+            self.target = self.target.to(self.device)
         self.layouts: dict[str, Layout] = {}
         if self.is_module:
             self._read_layouts(
@@ -112,7 +116,7 @@ class TorchBound:
                 found = torch.autograd.grad(
                     [o for o, _ in ways],
                     leaves,
-                    [torch.from_numpy(np.array(cotangents[n], order="C")) for _, n in ways],
+                    [self._put(np.array(cotangents[n], order="C")) for _, n in ways],
                     allow_unused=True,
                 )
             gradients = {
@@ -122,11 +126,14 @@ class TorchBound:
             return Evaluation(self._read(returned, tensors), gradients)
 
     def _tensor(self, name: str, array: Array) -> Any:
+        layout = self.layouts.get(name)
+        return self._put(layout.out(array) if layout else np.array(array, order="C"))
+
+    def _put(self, array: Array) -> Any:
         import torch
 
-        layout = self.layouts.get(name)
-        copy = layout.out(array) if layout else np.array(array, order="C")
-        return torch.from_numpy(copy)
+        tensor = torch.from_numpy(array)
+        return tensor if self.device == "cpu" else tensor.to(self.device)
 
     def _array(self, name: str, tensor: Any) -> Array:
         array = tensor.detach().cpu().numpy()
