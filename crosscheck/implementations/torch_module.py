@@ -237,5 +237,10 @@ def _function_module(function: Any, problem: Problem) -> Any:
 
 def is_torch(subject: Any) -> bool:
     """Whether something is of PyTorch, told without importing it."""
+    return is_of(subject, "torch")
+
+
+def is_of(subject: Any, package: str) -> bool:
+    """Whether something's class comes from a package, told without importing that."""
     kinds = inspect.getmro(subject if isinstance(subject, type) else type(subject))
-    return any(kind.__module__.split(".")[0] == "torch" for kind in kinds)
+    return any(kind.__module__.split(".")[0] == package for kind in kinds)

@@ -124,7 +124,9 @@ def _show_finding(finding: Finding, console: Console) -> None:
         if place:
             console.print(f"  [dim]where[/]     {escape(place)}")
         console.print(Padding(_worst_elements(shown, shown.got, shown.expected), (0, 0, 0, 2)))
-    if finding.against:
+    if shown is not None and shown.kind is Kind.RAISED:
+        console.print(Padding(escape(shown.reason), (0, 0, 0, 2)))
+    elif finding.against:
         pattern = ", ".join(f"{k}: {v}" for k, v in finding.against.items())
         console.print(f"  [dim]{escape(finding.quantity)} against[/] {escape(pattern)}")
     if finding.explanation:

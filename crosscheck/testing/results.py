@@ -81,13 +81,21 @@ def forward_unseen(report: Report) -> str:
     return ", ".join(f"{n}: {report.witnesses.get(n, 'not asked')}" for n in ("torch", "jax"))
 
 
-def nobody_checked(report: Report, chosen: Any) -> str:
-    """Why a report without disagreement still confirms less than it seems to; empty if it does not.
+def nobody_saw(report: Report, chosen: Any) -> str:
+    """Why nobody looked at the forward, where that is no choice; empty otherwise.
 
     Args:
         report: the report.
         chosen: the witnesses that somebody chose; then what these cannot see is no surprise.
     """
+    unseen = forward_unseen(report)
+    if unseen and "not installed" in unseen and not chosen:
+        return f"nobody to compare the forward with ({unseen})"
+    return ""
+
+
+def nobody_checked(report: Report) -> str:
+    """Why some quantity was confirmed by nobody in any case; empty if all were by somebody."""
     quantities: dict[str, list[Comparison]] = {}
     for comparison in report.comparisons:
         if report.subject in (comparison.left, comparison.right):
@@ -96,9 +104,6 @@ def nobody_checked(report: Report, chosen: Any) -> str:
         if all(c.verdict is Verdict.UNCHECKED for c in group):
             reasons = dict.fromkeys(c.reason for c in group)
             return f"{quantity}: {'; '.join(reasons)}"
-    unseen = forward_unseen(report)
-    if unseen and "not installed" in unseen and not chosen:
-        return f"nobody to compare the forward with ({unseen})"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from crosscheck.pytest_plugin import CURRENT, RESULTS
 from crosscheck.report import Report
 from crosscheck.spec import Layer
 from crosscheck.testing.failure import Failure
-from crosscheck.testing.results import digest, nobody_checked, properties
+from crosscheck.testing.results import digest, nobody_checked, nobody_saw, properties
 from crosscheck.testing.settings import Settings
 
 
@@ -67,7 +68,11 @@ class Checker:
             )
             wrong.failure = Failure(report, implementation, self.settings)
             raise wrong
-        reason = nobody_checked(report, chosen=arguments.get("against") or self.settings.against)
+        chosen = arguments.get("against") or self.settings.against
+        reason = nobody_saw(report, chosen)
+        if not reason and not _in_hypothesis():
+            # One of many drawn examples does not skip them all: the summary counts it.
+            reason = nobody_checked(report)
         if reason:
             pytest.skip(f"could not be checked: {reason}")
         return report
@@ -93,6 +98,11 @@ class Checker:
         settings = self.settings
         defaults = {"dtypes": settings.dtypes, "seed": settings.seed, "extra": settings.extra}
         return check(given, implementation, **{**defaults, **arguments})
+
+
+def _in_hypothesis() -> bool:
+    hypothesis = sys.modules.get("hypothesis")
+    return hypothesis is not None and bool(hypothesis.currently_in_test_context())
 
 
 def _twinless(spec: Any) -> tuple[str, ...]:

@@ -24,14 +24,14 @@ class Row:
 
     layer: str
     subject: str
-    tests: int = 0
+    runs: int = 0
     checks: int = 0
     witnesses: dict[str, str] = field(default_factory=dict)
     quantities: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, result: Result) -> None:
-        """Count one more test's result in."""
-        self.tests += 1
+        """Count one more result in."""
+        self.runs += 1
         self.checks += result["checks"]
         self.witnesses |= result["witnesses"]
         for name, found in result["quantities"].items():
@@ -52,6 +52,8 @@ class Row:
         why_not = self.witnesses.get(witness)
         if why_not in ("not installed", "no twin") or (witness != "contract" and why_not is None):
             return f"[dim]{why_not or '–'}[/]"
+        if any("itself" in q["against"] for q in self.quantities.values()):
+            return "[bold red]raised[/]"
         return _cell([q["against"].get(witness, [0, 0, 0, 0]) for q in self.quantities.values()])
 
     @property
@@ -108,14 +110,14 @@ def _overview(lines: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     witnesses = list(dict.fromkeys(name for line in lines for name in line.witnesses))
     table.add_column("implementation", overflow="fold")
-    for name in ("tests", "checks"):
+    for name in ("runs", "checks"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in (*witnesses, "contract"):
         table.add_column(name)
     for line in lines:
         name = line.subject if line.subject == line.layer else f"{line.subject} ({line.layer})"
         cells = [line.cell(witness) for witness in (*witnesses, "contract")]
-        table.add_row(escape(name), str(line.tests), str(line.checks), *cells)
+        table.add_row(escape(name), str(line.runs), str(line.checks), *cells)
     return table
 
 
