@@ -27,7 +27,7 @@ MEMORY = ("plain", "strided", "readonly")
 DTYPES = ("float64", "float32")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
     """Everything a witness needs to answer, and everything needed to repeat the question.
 
@@ -93,6 +93,10 @@ class Case:
         parts += [self.kind, self.dtype]
         parts += [self.memory] if self.memory != "plain" else []
         return f"{self.problem.layer.name}[{','.join(parts)}]"
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{k}={v}" for k, v in self.problem.sizes.items())
+        return f"<Case {self.id}: {sizes}; seed {self.seed}>"
 
     def arrays(self, dtype: str | None = None, memory: str | None = None) -> dict[str, Array]:
         """Fresh arrays for a witness, real ones in `dtype`, laid out as `memory` says."""

@@ -35,7 +35,7 @@ REDRAWS = 4
 
 
 def check(
-    layer: str | Layer,
+    layer: str | Layer | Case,
     implementation: Any = None,
     *,
     against: Iterable[str] | None = None,
@@ -51,7 +51,8 @@ def check(
     """Check one implementation of a layer against every witness.
 
     Args:
-        layer: a name in the catalogue, or a `Layer` of your own.
+        layer: a name in the catalogue, or a `Layer` of your own; or one `Case`, which has options,
+            sizes, dtype and seed of its own.
         implementation: what to check: a class with ``forward`` and ``backward``, a
             ``torch.nn.Module`` or ``autograd.Function``, a JAX function; reference_nn's own
             layer if None. See `crosscheck.implementations.subject`.
@@ -77,6 +78,20 @@ def check(
         MissingFramework: a witness was asked for by name and is not installed.
         CaseError: no sizes fit the options.
     """
+    if isinstance(layer, Case):
+        if options is not None or sizes is not None or extra or seed or tuple(dtypes) != DTYPES:
+            raise UsageError(
+                "a case has options, sizes, dtype and seed of its own: give a layer's name instead"
+            )
+        return check_cases(
+            layer.problem.layer,
+            [layer],
+            implementation,
+            against=against,
+            convention=convention,
+            every_element=every_element,
+            progress=progress,
+        )
     spec = catalogue[layer] if isinstance(layer, str) else layer
     if not isinstance(spec, Layer):
         raise UsageError(f"layer: expected a name or a crosscheck.Layer, got {spec!r}")

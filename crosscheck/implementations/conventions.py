@@ -129,6 +129,14 @@ def build(subject: type, problem: Problem, strict: bool = False) -> Any:
         NotOffered: `strict`, and an option away from its default is not a parameter of the
             constructor.
     """
+    positional, keywords = construction(subject, problem, strict)
+    return subject(*positional, **keywords)
+
+
+def construction(
+    subject: type, problem: Problem, strict: bool = False
+) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and keyword arguments with which `build` constructs a class; raises as it does."""
     positional = [
         item(problem) if callable(item) else problem[item] for item in problem.layer.constructor
     ]
@@ -146,7 +154,7 @@ def build(subject: type, problem: Problem, strict: bool = False) -> Any:
             raise NotOffered(f"{subject.__name__} has no option {name!r}")
     if not accepts(subject, len(positional)) and not keywords and positional and not parameters:
         positional = []
-    return subject(*positional, **keywords)
+    return positional, keywords
 
 
 def _resolve(layer: Any, name: str) -> tuple[Any, str]:

@@ -8,11 +8,13 @@ has aborted processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError
+from crosscheck.implementations.device import current
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
 
@@ -92,7 +94,7 @@ class JaxBound:
             return vjp(values, cotangents), vjp(double(values), double(cotangents))
 
         total = sum(int(np.prod(t.shape(problem), dtype=np.int64)) for t in problem.given.values())
-        options = QUICK if total < SMALL else None
+        options = _quick() if total < SMALL else None
         self._forward = jax.jit(run, compiler_options=options)
         self._vjp = jax.jit(vjp, compiler_options=options)
         self._both = jax.jit(both, compiler_options=options)
@@ -116,12 +118,25 @@ class JaxBound:
         jax = import_jax()
         arguments = tuple({k: np.array(a, order="C") for k, a in d.items()} for d in arguments)
         try:
-            with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+            with jax.enable_x64(True), jax.default_device(jax.devices(current())[0]):
                 return jax.device_get(function(*arguments))
         except ImplementationError:
             raise
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s {what}", error) from error
+
+
+@cache
+def _quick() -> dict[str, Any] | None:
+    """The options of `QUICK` that this version of jaxlib has."""
+    jax = import_jax()
+    for options in (QUICK, {k: v for k, v in QUICK.items() if "fusion" not in k}):
+        try:
+            jax.jit(lambda: 0, compiler_options=options)()
+        except Exception:  # an option that is not there; each version says it in its own way
+            continue
+        return options
+    return None
 
 
 def _collect(found: Mapping[str, Any]) -> dict[str, Array]:

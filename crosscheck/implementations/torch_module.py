@@ -15,6 +15,7 @@ import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.conventions import build
+from crosscheck.implementations.device import current
 from crosscheck.implementations.layout import Layout
 from crosscheck.spec import Array, Problem, Values
 
@@ -45,7 +46,7 @@ class TorchImplementation:
         Raises:
             ImplementationError: the constructor raised, or the module lacks a parameter.
         """
-        key = problem.key()
+        key = (problem.key(), current())
         if key not in self._bound:
             self._bound[key] = TorchBound(self, problem)
         return self._bound[key]
@@ -59,6 +60,7 @@ class TorchBound:
 
         self.name = implementation.name
         self.problem = problem
+        self.device = current()
         try:
             with torch.random.fork_rng(devices=[]):  # initialisation draws random numbers
                 self.target = implementation.make(problem)
@@ -67,6 +69,8 @@ class TorchBound:
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s constructor", error) from error
         self.is_module = isinstance(self.target, torch.nn.Module)
+        if self.is_module and self.device != "cpu":
+            self.target = self.target.to(self.device)
         self.layouts: dict[str, Layout] = {}
         if self.is_module:
             self._read_layouts(
@@ -113,7 +117,7 @@ class TorchBound:
                         f"{name} has shape {tuple(output.shape)}, should be {upstream.shape}"
                     )
                 if output.requires_grad:
-                    weighed = (output * torch.from_numpy(upstream)).sum()
+                    weighed = (output * self._put(upstream)).sum()
                     total = weighed if total is None else total + weighed
             found: tuple[Any, ...] = (None,) * len(leaves)
             if leaves and total is not None:
@@ -125,11 +129,14 @@ class TorchBound:
             return Evaluation(self._read(returned, tensors), gradients)
 
     def _tensor(self, name: str, array: Array) -> Any:
+        layout = self.layouts.get(name)
+        return self._put(layout.out(array) if layout else np.array(array, order="C"))
+
+    def _put(self, array: Array) -> Any:
         import torch
 
-        layout = self.layouts.get(name)
-        copy = layout.out(array) if layout else np.array(array, order="C")
-        return torch.from_numpy(copy)
+        tensor = torch.from_numpy(array)
+        return tensor if self.device == "cpu" else tensor.to(self.device)
 
     def _array(self, name: str, tensor: Any) -> Array:
         array = tensor.detach().cpu().numpy()
@@ -233,5 +240,10 @@ def _function_module(function: Any, problem: Problem) -> Any:
 
 def is_torch(subject: Any) -> bool:
     """Whether something is of PyTorch, told without importing it."""
+    return is_of(subject, "torch")
+
+
+def is_of(subject: Any, package: str) -> bool:
+    """Whether something's class comes from a package, told without importing that."""
     kinds = inspect.getmro(subject if isinstance(subject, type) else type(subject))
-    return any(kind.__module__.split(".")[0] == "torch" for kind in kinds)
+    return any(kind.__module__.split(".")[0] == package for kind in kinds)
