@@ -233,6 +233,14 @@ def assemble(
                 raise MissingFramework(f"{name} is not installed: {install_hint(name)}")
             witnesses[name] = "not installed"
             continue
+        lacking = [package for package in spec.needs.get(name, ()) if not installed(package)]
+        if lacking:
+            if asked is not None:
+                raise MissingFramework(
+                    f"the {name} twin of {spec.name} needs {lacking[0]}: pip install {lacking[0]}"
+                )
+            witnesses[name] = f"not installed: {lacking[0]}"
+            continue
         twin = oracle(name, spec)
         if twin is None:
             if asked is not None:
@@ -243,7 +251,11 @@ def assemble(
             oracles[name] = twin
             witnesses[name] = version(name) or "?"
     numeric = asked is None or NUMERIC in asked
-    if numeric:
+    if numeric and not spec.problem().differentiable:
+        if asked == (NUMERIC,):
+            raise UsageError(f"{spec.name} has no gradient: there is nothing to differentiate")
+        witnesses[NUMERIC] = "does not apply (no gradient)"
+    elif numeric:
         witnesses[NUMERIC] = "every element" if every_element else "random directions"
     panel = Panel(
         subject=_subject(implementation, spec, convention, strict),
