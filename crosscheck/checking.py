@@ -23,6 +23,7 @@ from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention
 from crosscheck.networks import Network, compose, stage_cases
+from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
 from crosscheck.report import Report
 from crosscheck.spec import Array, Layer, Problem, Values
@@ -138,6 +139,7 @@ def check_cases(
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
     findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    findings = [explain_step(f, panel) for f in findings]
     if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     return Report(

@@ -169,8 +169,8 @@ def _torch_cosine(p: Problem, optimizer: Any, lr: float) -> Any:
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, p.T_max, p.eta_min)
 
     def factor(t: int) -> float:
-        share = (1 + math.cos(math.pi * min(t, p.T_max) / p.T_max)) / 2
-        return (p.eta_min + (lr - p.eta_min) * share) / lr
+        share: float = (1 + math.cos(math.pi * min(t, p.T_max) / p.T_max)) / 2
+        return float((p.eta_min + (lr - p.eta_min) * share) / lr)
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
