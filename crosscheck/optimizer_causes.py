@@ -364,6 +364,9 @@ def _other_convention(e: Evidence) -> Array | None:
 
 def _rules() -> Iterator[Rule]:
     """In the order in which they are tried: what happened to the arrays first, formulas last."""
+    slug: str
+    hypothesis: Hypothesis
+    say: str
     for slug, hypothesis, say in (
         (
             "not-in-place",

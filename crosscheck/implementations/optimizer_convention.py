@@ -21,7 +21,7 @@ import numpy as np
 
 from crosscheck.evaluation import ImplementationError
 from crosscheck.implementations.conventions import Call, Named, accepts, build
-from crosscheck.implementations.jax_function import JaxImplementation
+from crosscheck.implementations.jax_function import JaxBound, JaxImplementation
 from crosscheck.implementations.torch_module import TorchImplementation
 from crosscheck.spec import Array, Problem
 
@@ -182,7 +182,14 @@ def torch_subject(subject: Any, strict: bool) -> TorchImplementation:
         layer = replace(p.layer, constructor=(lambda problem: leaves,))
         return build(subject, Problem(layer, p.options, p.sizes), strict)
 
-    return TorchImplementation(torch_steps(make), _name_of(subject))
+    def twin(p: Problem) -> Any:
+        import torch
+
+        # Constructed once beforehand, so that a missing option is known before any call.
+        make(p, [torch.nn.Parameter(torch.zeros(t.shape(p))) for t in p.parameters.values()])
+        return torch_steps(make)(p)
+
+    return TorchImplementation(twin, _name_of(subject))
 
 
 def optax_subject(subject: Callable[..., Any], strict: bool) -> JaxImplementation:
@@ -197,7 +204,12 @@ def optax_subject(subject: Callable[..., Any], strict: bool) -> JaxImplementatio
             )
         return made
 
-    return JaxImplementation(optax_steps(make), _name_of(subject))
+    class Subject(JaxImplementation):
+        def bind(self, problem: Problem) -> JaxBound:
+            make(problem)  # a missing option is known before any call
+            return super().bind(problem)
+
+    return Subject(optax_steps(make), _name_of(subject))
 
 
 def _name_of(subject: Any) -> str:
