@@ -23,6 +23,7 @@ from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention
 from crosscheck.networks import Network, compose, stage_cases
+from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
 from crosscheck.report import Report
 from crosscheck.spec import Array, Layer, Problem, Values
@@ -153,6 +154,7 @@ def check_cases(
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
     findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    findings = [explain_step(f, panel) for f in findings]
     if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     return Report(
@@ -248,6 +250,14 @@ def assemble(
                 raise MissingFramework(f"{name} is not installed: {install_hint(name)}")
             witnesses[name] = "not installed"
             continue
+        lacking = [package for package in spec.needs.get(name, ()) if not installed(package)]
+        if lacking:
+            if asked is not None:
+                raise MissingFramework(
+                    f"the {name} twin of {spec.name} needs {lacking[0]}: pip install {lacking[0]}"
+                )
+            witnesses[name] = f"not installed: {lacking[0]}"
+            continue
         twin = oracle(name, spec)
         if twin is None:
             if asked is not None:
@@ -258,7 +268,11 @@ def assemble(
             oracles[name] = twin
             witnesses[name] = version(name) or "?"
     numeric = asked is None or NUMERIC in asked
-    if numeric:
+    if numeric and not spec.problem().differentiable:
+        if asked == (NUMERIC,):
+            raise UsageError(f"{spec.name} has no gradient: there is nothing to differentiate")
+        witnesses[NUMERIC] = "does not apply (no gradient)"
+    elif numeric:
         witnesses[NUMERIC] = "every element" if every_element else "random directions"
     panel = Panel(
         subject=_subject(implementation, spec, convention, strict),

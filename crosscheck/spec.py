@@ -103,6 +103,9 @@ class Layer:
         special: extra named cases: functions from (rng, problem, values) to changed values, for
             points of interest such as ties or extreme logits. See `crosscheck.sampling`.
         follows: where frameworks differ, the one reference_nn follows by default.
+        convention: how a hand-written subject is called, where it is not called as the notebook's
+            layers are (`crosscheck.implementations.conventions`): an optimizer, a schedule.
+        needs: framework → packages that its twin imports besides: ``{"jax": ("optax",)}``.
     """
 
     name: str
@@ -123,6 +126,8 @@ class Layer:
     group: str = "layers"
     special: Mapping[str, SpecialCase] = field(default_factory=dict)
     follows: str | None = None
+    convention: Callable[..., Any] | None = None
+    needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def problem(
         self, options: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 from crosscheck.errors import UsageError
@@ -12,6 +13,7 @@ from crosscheck.implementations.conventions import Convention, notebook
 from crosscheck.implementations.jax_function import JaxImplementation
 from crosscheck.implementations.jax_modules import Made
 from crosscheck.implementations.numpy_layer import NumpyImplementation
+from crosscheck.implementations.optimizer_convention import optax_subject, optimizer, torch_subject
 from crosscheck.implementations.torch_module import (
     TorchImplementation,
     from_subject,
@@ -45,7 +47,9 @@ def reference(layer: Layer) -> NumpyImplementation | None:
     import reference_nn
 
     found = getattr(reference_nn, layer.reference or layer.name, None)
-    return None if found is None else NumpyImplementation(found, name="reference_nn")
+    if found is None:
+        return None
+    return NumpyImplementation(found, layer.convention or notebook, name="reference_nn")
 
 
 def subject(
@@ -78,6 +82,12 @@ def subject(
         return twin
     if convention is not None:
         return NumpyImplementation(given, convention, strict=strict)
+    if layer.convention is not None and not hasattr(given, "bind"):
+        if layer.convention is optimizer and is_torch(given):
+            return torch_subject(given, strict)
+        if layer.convention is optimizer and isinstance(given, FunctionType):
+            return optax_subject(given, strict)
+        return NumpyImplementation(given, layer.convention, strict=strict)
     if hasattr(given, "bind") and hasattr(given, "name") and not isinstance(given, type):
         return given  # type: ignore[no-any-return]
     if is_torch(given):
