@@ -31,7 +31,7 @@ from crosscheck.implementations.conventions.functions_with_cache import function
 from crosscheck.implementations.conventions.names import RATES, UPSTREAM, first
 from crosscheck.implementations.conventions.notebook import notebook
 from crosscheck.implementations.conventions.slots import attributes as attributes_of
-from crosscheck.implementations.conventions.slots import parameter_slot
+from crosscheck.implementations.conventions.slots import parameter_slot, raw
 from crosscheck.implementations.conventions.tape import tape, tensor_class
 from crosscheck.implementations.conventions.updating import updating
 from crosscheck.implementations.conventions.whole_network import whole_network
@@ -238,7 +238,7 @@ def _own_shapes(subject: type, problem: Problem) -> dict[str, tuple[int, ...]]:
     for name in problem.parameters:
         slot = parameter_slot(layer, name, tuple(problem.parameters), None)
         value = None if slot is None else slot.get()
-        if isinstance(value := getattr(value, "data", value), np.ndarray):
+        if isinstance(value := raw(value), np.ndarray):
             found[name] = value.shape
     return found
 

@@ -47,6 +47,11 @@ class Slot:
             setattr(self.owner, self.key, value)
 
 
+def raw(value: Any) -> Any:
+    """The array inside somebody's tensor (its ``data``); anything else as it is."""
+    return value if isinstance(value, np.ndarray) else getattr(value, "data", value)
+
+
 def attributes(layer: Any) -> dict[str, Any]:
     """The object's own attributes, those in ``__slots__`` included."""
     found = dict(getattr(layer, "__dict__", {}))

@@ -8,6 +8,7 @@ import numpy as np
 
 from crosscheck.evaluation import ImplementationError
 from crosscheck.implementations.conventions.call import Call, Running, accepts
+from crosscheck.implementations.conventions.slots import raw
 
 
 def tape(subject: Any, call: Call) -> Running:
@@ -19,7 +20,7 @@ def tape(subject: Any, call: Call) -> Running:
     tensor = tensor_class(subject)
     if tensor is None:
         raise ImplementationError("no class with a backward of its own was found beside the layer")
-    call.wrap, call.unwrap = tensor, lambda value: getattr(value, "data", value)
+    call.wrap, call.unwrap = tensor, raw
     given = {
         name: tensor(array) for name, array in zip(call.problem.inputs, call.inputs, strict=True)
     }

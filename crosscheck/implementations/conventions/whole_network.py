@@ -28,7 +28,7 @@ def whole_network(subject: Any, call: Call) -> Running:
         returned = getattr(net, both)(*call.inputs)
         loss, grads = returned if isinstance(returned, tuple) else (returned, None)
         upstream = yield call.outputs(loss)
-        found = call.gradients(grads if isinstance(grads, Mapping) else None, net)
+        found = _times(upstream, call.gradients(grads if isinstance(grads, Mapping) else None, net))
     elif forward is not None and accepts(forward, len(call.inputs)):
         upstream = yield call.outputs(forward(*call.inputs))
         found = _backward(net, call, upstream)
@@ -55,13 +55,14 @@ def _backward(net: Any, call: Call, upstream: tuple[Any, ...]) -> Mapping[str, A
             (),
         )
     found = call.gradients(net.backward(*arguments), net)
-    if (
-        len(upstream) == 1
-        and upstream[0].ndim == 0
-        and not any(a is upstream[0] for a in arguments)
-    ):
-        return {name: upstream[0] * gradient for name, gradient in found.items()}
-    return found
+    return found if any(a is upstream[0] for a in arguments) else _times(upstream, found)
+
+
+def _times(upstream: tuple[Any, ...], found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The gradients of one number, times the upstream gradient that the code was not given."""
+    if upstream[0].ndim:
+        return found
+    return {name: upstream[0] * gradient for name, gradient in found.items()}
 
 
 def _loss(loss: Any, out: Any, call: Call) -> Any:
