@@ -127,7 +127,7 @@ class Served:
         cotangents: dict[str, Array] = {}
         for entry in frame.entries:
             name = (self.given if entry.role is Role.VALUE else self.cotangents)[entry.index]
-            array = native(entry.array)
+            array = native(entry.array).copy()  # the original stays, to see what was changed
             if entry.layout is not Layout.PLAIN:
                 array = _laid_out(name, array, entry.layout)
             (values if entry.role is Role.VALUE else cotangents)[name] = array
