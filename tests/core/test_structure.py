@@ -19,6 +19,7 @@ ORDER = [
     {"case", "evaluation", "derivative"},
     {"sampling", "tolerance"},
     {"implementations"},
+    {"isolation"},
     {"comparison", "differences"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
