@@ -80,13 +80,17 @@ class Manner:
             ImplementationError: it is not there.
             UsageError: there is no such convention.
         """
-        subject = self.find(namespace)
+        return self.wrap(self.find(namespace))
+
+    def wrap(self, subject: Any, strict: bool = False) -> NumpyImplementation:
+        """What was found, behind the protocol. See `implementation`."""
         naming = Naming(self.attributes, self.constructor)
         scaled = bool(self.scale or self.accumulates or self.transposed)
         return NumpyImplementation(
             subject,
             self._convention(),
             self.label,
+            strict,
             naming=naming,
             around=self._declared if scaled else None,
         )
