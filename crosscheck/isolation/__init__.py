@@ -17,16 +17,21 @@ from crosscheck.isolation.failures import (
     TimedOut,
     WorkerDied,
 )
+from crosscheck.isolation.hardening.levels import Level
 from crosscheck.isolation.hardening.limits import Limits
+from crosscheck.isolation.launch import Zygote, shared
 from crosscheck.isolation.worker import Worker, open_worker
 
 __all__ = [
     "IsolationError",
+    "Level",
     "Limits",
     "Missing",
     "ProtocolViolation",
     "TimedOut",
     "Worker",
     "WorkerDied",
+    "Zygote",
     "open_worker",
+    "shared",
 ]

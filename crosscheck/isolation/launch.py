@@ -5,17 +5,27 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import crosscheck
 from crosscheck.isolation.failures import IsolationError
+from crosscheck.isolation.hardening.levels import Level
 from crosscheck.isolation.hardening.limits import Limits
+
+#: Seconds that a zygote may take to start.
+START = 60
 
 #: All that the zygote's environment holds.
 ENVIRONMENT = {
@@ -32,36 +42,83 @@ standard = [*sys.path]
 sys.path[:] = standard + {places!r}
 from crosscheck.isolation import zygote
 sys.path[:] = standard
-zygote.main(zygote.socket.socket(fileno={descriptor}))
+zygote.main({descriptor}, {folder!r}, {extra!r}, {without!r})
 """
 
 
 class Zygote:
-    """A running zygote. Safe to use from several threads."""
+    """A running zygote. Safe to use from several threads.
 
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        import crosscheck
+    Args:
+        extra: modules beyond NumPy and the standard ones that submissions may import.
+        without: measures to leave out, to try what a lesser system gives.
+    """
 
-        places = [str(Path(crosscheck.__file__).parent.parent), sysconfig.get_path("platlib")]
-        import numpy
-
-        numpys = str(Path(numpy.__file__).parent.parent)
-        places += [numpys] if numpys not in places else []
-        boot = _BOOT.format(places=places, descriptor=theirs.fileno())
+    def __init__(self, extra: Sequence[str] = (), without: Sequence[str] = ()) -> None:
         self.owner = os.getpid()
         self.lock = threading.Lock()
-        self.control = ours
+        self._facts: dict[str, Any] | None = None
+        self.folder = tempfile.mkdtemp(prefix="crosscheck-")
+        os.chmod(self.folder, 0o711)
+        self.control, theirs = socket.socketpair()
+        boot = _BOOT.format(
+            places=_places(), descriptor=theirs.fileno(), folder=self.folder,
+            extra=[*extra], without=[*without],
+        )  # fmt: skip
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", boot],
-                env=ENVIRONMENT, cwd="/", pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+                env=ENVIRONMENT, cwd="/", pass_fds=[theirs.fileno()], start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
         except OSError as error:
             raise IsolationError(f"no process can be started: {error}") from None
         finally:
             theirs.close()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """``level``, ``measures`` and ``missing``, as the zygote found them before any submission.
+
+        Raises:
+            IsolationError: it did not start.
+        """
+        with self.lock:
+            if self._facts is None:
+                self.control.settimeout(START)
+                try:
+                    answer = self.control.recv(65536)
+                except OSError:
+                    answer = b""
+                self.control.settimeout(None)
+                if not answer:
+                    self.process.kill()
+                    _, why = self.process.communicate()
+                    last = why.decode(errors="replace").strip().rpartition("\n")[2]
+                    raise IsolationError(f"no process for submissions could be started: {last}")
+                self._facts = json.loads(answer)
+            return self._facts
+
+    @property
+    def level(self) -> Level:
+        """What is known to hold for its workers."""
+        return Level(self.facts["level"])
+
+    def require(self, level: Level | str | None) -> None:
+        """Nothing, if at least this level was reached.
+
+        Raises:
+            IsolationError: less was reached; the message says what is missing and why.
+        """
+        if level is None:
+            return
+        wanted = Level.named(level)
+        if self.level < wanted:
+            why = "; ".join(self.facts["missing"]) or "no reason known"
+            raise IsolationError(
+                f"isolation level {wanted.name.lower()} is required, this system reaches "
+                f"{self.level.name.lower()}: {why}"
+            )
 
     @property
     def usable(self) -> bool:
@@ -70,6 +127,7 @@ class Zygote:
 
     def fork(self, limits: Limits) -> tuple[socket.socket, int]:
         """A new worker: its stream and its number."""
+        _ = self.facts
         ours, theirs = socket.socketpair()
         with theirs:
             reply = self._ask({"do": "fork", "limits": limits.plain()}, theirs)
@@ -107,17 +165,27 @@ class Zygote:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-_shared: Zygote | None = None
+def _places() -> list[str]:
+    """Where NumPy and crosscheck are: the zygote looks there while it starts, and then no more."""
+    found = [Path(crosscheck.__file__).parent.parent, Path(np.__file__).parent.parent]
+    return [*dict.fromkeys([*map(str, found), sysconfig.get_path("platlib")])]
+
+
+_shared: dict[tuple[str, ...], Zygote] = {}
 _shared_lock = threading.Lock()
 
 
-def shared() -> Zygote:
-    """This process's zygote, started at first use and ended with the process."""
-    global _shared
+def shared(extra: Sequence[str] = ()) -> Zygote:
+    """This process's zygote for a set of modules, started at first use, ended with the process."""
+    key = tuple(extra)
     with _shared_lock:
-        if _shared is None or not _shared.usable:
-            _shared = Zygote()
-            atexit.register(_shared.close)
-        return _shared
+        found = _shared.get(key)
+        if found is None or not found.usable:
+            found = _shared[key] = Zygote(key)
+            atexit.register(found.close)
+        return found

@@ -388,7 +388,6 @@ def run(stream: int, most_output: int) -> None:
     random.seed(RANDOM)
     runtime = Runtime(stream, output)
     try:
-        runtime.send(Frame(Kind.READY, 0))
         runtime.serve()
     except (EOFError, OSError):
         pass

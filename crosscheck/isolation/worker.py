@@ -16,7 +16,14 @@ import numpy as np
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.manner import Manner
 from crosscheck.isolation.description import describe
-from crosscheck.isolation.failures import Missing, ProtocolViolation, TimedOut, WorkerDied
+from crosscheck.isolation.failures import (
+    IsolationError,
+    Missing,
+    ProtocolViolation,
+    TimedOut,
+    WorkerDied,
+)
+from crosscheck.isolation.hardening.levels import Level
 from crosscheck.isolation.hardening.limits import Limits
 from crosscheck.isolation.launch import Zygote, shared
 from crosscheck.isolation.protocol import (
@@ -47,6 +54,8 @@ def open_worker(
     limits: Limits | None = None,
     convention: Convention = None,
     zygote: Zygote | None = None,
+    imports: Sequence[str] = (),
+    require: Level | str | None = None,
 ) -> Iterator[Worker]:
     """A worker that has run the sources; ended on leaving.
 
@@ -56,13 +65,17 @@ def open_worker(
         limits: what it may use.
         convention: how its code is called, unless `Worker.implementation` says otherwise.
         zygote: where the worker comes from; this process's own by default.
+        imports: modules beyond NumPy and the standard library that it may import.
+        require: the isolation level below which nothing is run.
 
     Raises:
-        IsolationError: no worker can be started. Whatever the submission does is no
+        IsolationError: no worker can be started, or not at that level. Whatever the submission does is no
             exception here: see `Worker.failure`.
     """
     files = {"submission.py": sources} if isinstance(sources, str) else dict(sources)
-    worker = Worker(files, limits or Limits(), convention, zygote or shared())
+    source = zygote or shared(tuple(imports))
+    source.require(require)
+    worker = Worker(files, limits or Limits(), convention, source)
     try:
         yield worker
     finally:
@@ -101,7 +114,10 @@ class Worker:
         self._stream, self._pid = self.zygote.fork(self.limits)
         self._reader = Reader(self._read, self.limits.reply)
         try:
-            self._receive(Kind.READY, 0, self.limits.seconds, 0)
+            self._receive(Kind.READY, 0, max(self.limits.seconds, 30.0), 0)
+        except ImplementationError as error:  # nothing of the submission has run yet
+            raise IsolationError(f"a worker could not be made ready: {error}") from None
+        try:
             reply = self.ask(Kind.LOAD, json.dumps(self.sources))
             self.names = tuple(n for n in reply.text.split("\n") if n.isidentifier())[:500]
         except ImplementationError as error:
@@ -132,6 +148,11 @@ class Worker:
         called = name or (items[0] if items else "submission")
         chosen = convention if convention is not None else self.convention
         return RemoteImplementation(self, items, called, chosen, strict)
+
+    @property
+    def level(self) -> Level:
+        """How far it is cut off."""
+        return self.zygote.level
 
     @property
     def alive(self) -> bool:

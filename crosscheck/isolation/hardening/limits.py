@@ -40,8 +40,13 @@ class Limits:
         return asdict(self)
 
 
-def apply(limits: Limits) -> None:
-    """Put the kernel's limits on this process, for good. POSIX only."""
+def apply(limits: Limits, size: int) -> None:
+    """Put the kernel's limits on this process, for good. POSIX only.
+
+    Args:
+        limits: what the submission may use.
+        size: what this process has of address space already (`own_size`).
+    """
     import resource
 
     def lower(kind: int, value: int) -> None:
@@ -54,6 +59,15 @@ def apply(limits: Limits) -> None:
     lower(resource.RLIMIT_FSIZE, int(limits.file))
     lower(resource.RLIMIT_NOFILE, 32)
     lower(resource.RLIMIT_CORE, 0)
-    with open("/proc/self/statm") as handle:
-        size = int(handle.read().split()[0]) * resource.getpagesize()
     lower(resource.RLIMIT_AS, size + int(limits.memory))
+
+
+def own_size() -> int:
+    """Bytes of address space that this process has; 0 where the system does not say."""
+    try:
+        import resource
+
+        with open("/proc/self/statm") as handle:
+            return int(handle.read().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        return 0
