@@ -21,7 +21,8 @@ from crosscheck.families import catalogue
 from crosscheck.finding import Finding
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
-from crosscheck.implementations.conventions import Convention
+from crosscheck.implementations.conventions import Convention, plausible
+from crosscheck.mismatch import tell_apart
 from crosscheck.networks import Network, compose, stage_cases
 from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
@@ -44,7 +45,7 @@ def check(
     sizes: Mapping[str, int] | None = None,
     dtypes: Sequence[str] = DTYPES,
     seed: int = 0,
-    convention: Convention | None = None,
+    convention: Convention | str | None = None,
     extra: int = 0,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
@@ -65,7 +66,8 @@ def check(
         sizes: axis name → size, for axes that should not be drawn.
         dtypes: ``"float64"``, ``"float32"`` or both.
         seed: names every random draw.
-        convention: how the implementation is called, if not as the notebook's layers are.
+        convention: how the implementation is called: a function, or the name of a built-in
+            convention; guessed by default, see `crosscheck.implementations.conventions`.
         extra: further cases with random sizes, per option combination.
         every_element: differentiate numerically element by element: exact in where an error
             is, but it costs two or more forward evaluations per element.
@@ -123,14 +125,21 @@ def check_cases(
     implementation: Any = None,
     *,
     against: Iterable[str] | None = None,
-    convention: Convention | None = None,
+    convention: Convention | str | None = None,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
     strict: bool = False,
+    oracles: Mapping[str, Implementation] | None = None,
 ) -> Report:
-    """Check an implementation on given cases, a replayed one for instance. See `check`."""
+    """Check an implementation on given cases, a replayed one for instance. See `check`.
+
+    Args:
+        oracles: trusted implementations by name, asked instead of the frameworks' twins.
+    """
     started = time.perf_counter()
-    panel, witnesses = assemble(spec, implementation, against, convention, every_element, strict)
+    panel, witnesses = assemble(
+        spec, implementation, against, convention, every_element, strict, oracles
+    )
     comparisons: list[Comparison] = []
     notes: dict[str, None] = {}
     contract_done = False
@@ -155,8 +164,10 @@ def check_cases(
         raise UsageError("; ".join(notes))
     findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
     findings = [explain_step(f, panel) for f in findings]
-    if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
+    findings = tell_apart(findings, panel.subject.name)
+    if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
+    notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))
     return Report(
         layer=spec,
         subject=panel.subject.name,
@@ -172,7 +183,7 @@ def _first_wrong_layer(
     spec: Network,
     layers: Sequence[Any],
     findings: Sequence[Finding],
-    convention: Convention | None,
+    convention: Convention | str | None,
 ) -> list[Finding]:
     """Check each layer of a wrong network alone, on what trusted layers before it give.
 
@@ -228,9 +239,10 @@ def assemble(
     spec: Layer,
     implementation: Any,
     against: Iterable[str] | None,
-    convention: Convention | None,
+    convention: Convention | str | None,
     every_element: bool = False,
     strict: bool = False,
+    instead: Mapping[str, Implementation] | None = None,
 ) -> tuple[Panel, dict[str, str]]:
     """The panel of a check, and for the report what each witness is or why it is not there."""
     asked = None if against is None else tuple(against)
@@ -240,9 +252,9 @@ def assemble(
                 raise unknown("witness", name, WITNESSES)
         if not asked:
             raise UsageError("against is empty: there is nobody to compare with")
-    oracles: dict[str, Implementation] = {}
-    witnesses: dict[str, str] = {}
-    for name in ORACLES:
+    oracles: dict[str, Implementation] = dict(instead or {})
+    witnesses: dict[str, str] = {name: "given" for name in oracles}
+    for name in ORACLES if instead is None else ():
         if asked is not None and name not in asked:
             continue
         if not installed(name):
@@ -285,10 +297,16 @@ def assemble(
     return panel, witnesses
 
 
+def is_chain(spec: Layer, given: Any) -> bool:
+    """Whether a network's subject is a list of layers, one per stage, for the harness to chain."""
+    pair = isinstance(given, tuple) and plausible(given)
+    return isinstance(spec, Network) and isinstance(given, list | tuple) and not pair
+
+
 def _subject(
-    given: Any, spec: Layer, convention: Convention | None, strict: bool
+    given: Any, spec: Layer, convention: Convention | str | None, strict: bool
 ) -> Implementation:
-    if isinstance(spec, Network) and isinstance(given, list | tuple):
+    if isinstance(spec, Network) and is_chain(spec, given):
         return compose(given, spec, convention)
     return as_subject(given, spec, convention, strict)
 
