@@ -21,7 +21,7 @@ from crosscheck.families import catalogue
 from crosscheck.finding import Finding
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
-from crosscheck.implementations.conventions import Convention
+from crosscheck.implementations.conventions import Convention, plausible
 from crosscheck.networks import Network, compose, stage_cases
 from crosscheck.panel import Panel
 from crosscheck.report import Report
@@ -43,7 +43,7 @@ def check(
     sizes: Mapping[str, int] | None = None,
     dtypes: Sequence[str] = DTYPES,
     seed: int = 0,
-    convention: Convention | None = None,
+    convention: Convention | str | None = None,
     extra: int = 0,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
@@ -63,7 +63,8 @@ def check(
         sizes: axis name → size, for axes that should not be drawn.
         dtypes: ``"float64"``, ``"float32"`` or both.
         seed: names every random draw.
-        convention: how the implementation is called, if not as the notebook's layers are.
+        convention: how the implementation is called: a function, or the name of a built-in
+            convention; guessed by default, see `crosscheck.implementations.conventions`.
         extra: further cases with random sizes, per option combination.
         every_element: differentiate numerically element by element: exact in where an error
             is, but it costs two or more forward evaluations per element.
@@ -107,7 +108,7 @@ def check_cases(
     implementation: Any = None,
     *,
     against: Iterable[str] | None = None,
-    convention: Convention | None = None,
+    convention: Convention | str | None = None,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
     strict: bool = False,
@@ -138,8 +139,9 @@ def check_cases(
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
     findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
-    if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
+    if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
+    notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))
     return Report(
         layer=spec,
         subject=panel.subject.name,
@@ -155,7 +157,7 @@ def _first_wrong_layer(
     spec: Network,
     layers: Sequence[Any],
     findings: Sequence[Finding],
-    convention: Convention | None,
+    convention: Convention | str | None,
 ) -> list[Finding]:
     """Check each layer of a wrong network alone, on what trusted layers before it give.
 
@@ -211,7 +213,7 @@ def assemble(
     spec: Layer,
     implementation: Any,
     against: Iterable[str] | None,
-    convention: Convention | None,
+    convention: Convention | str | None,
     every_element: bool = False,
     strict: bool = False,
 ) -> tuple[Panel, dict[str, str]]:
@@ -256,10 +258,16 @@ def assemble(
     return panel, witnesses
 
 
+def is_chain(spec: Layer, given: Any) -> bool:
+    """Whether a network's subject is a list of layers, one per stage, for the harness to chain."""
+    pair = isinstance(given, tuple) and plausible(given)
+    return isinstance(spec, Network) and isinstance(given, list | tuple) and not pair
+
+
 def _subject(
-    given: Any, spec: Layer, convention: Convention | None, strict: bool
+    given: Any, spec: Layer, convention: Convention | str | None, strict: bool
 ) -> Implementation:
-    if isinstance(spec, Network) and isinstance(given, list | tuple):
+    if isinstance(spec, Network) and is_chain(spec, given):
         return compose(given, spec, convention)
     return as_subject(given, spec, convention, strict)
 

@@ -12,7 +12,15 @@ from typing import Any
 
 from crosscheck.case import Case
 from crosscheck.errors import UsageError
-from crosscheck.implementations.conventions import Call, Convention, Named, build, notebook
+from crosscheck.implementations.conventions import (
+    CONVENTIONS,
+    Call,
+    Convention,
+    Named,
+    build,
+    by_guess,
+    notebook,
+)
 from crosscheck.implementations.numpy_layer import NumpyImplementation
 from crosscheck.sampling import DEFAULT_RANGE
 from crosscheck.sampling import build as build_case
@@ -184,7 +192,7 @@ def stage_cases(
 
 
 def compose(
-    subject: Sequence[Any], spec: Network, convention: Convention | None
+    subject: Sequence[Any], spec: Network, convention: Convention | str | None
 ) -> NumpyImplementation:
     """A list of classes, one per stage, as the implementation of a network.
 
@@ -194,7 +202,8 @@ def compose(
     if len(subject) != len(spec.stages):
         raise UsageError(f"{spec.name} has {len(spec.stages)} layers, {len(subject)} were given")
     names = "→".join(getattr(s, "__name__", type(s).__name__) for s in subject)
-    return NumpyImplementation(tuple(subject), chain_convention(convention or notebook), names)
+    one = CONVENTIONS[convention] if isinstance(convention, str) else convention or by_guess()
+    return NumpyImplementation(tuple(subject), chain_convention(one), names)
 
 
 # --- pieces ---------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from crosscheck.errors import UsageError
+from crosscheck.errors import UsageError, unknown
 from crosscheck.evaluation import Implementation
-from crosscheck.implementations.conventions import Convention, notebook
+from crosscheck.implementations.conventions import CONVENTIONS, Convention, plausible
 from crosscheck.implementations.jax_function import JaxImplementation
 from crosscheck.implementations.numpy_layer import NumpyImplementation
 from crosscheck.implementations.torch_module import TorchImplementation, from_subject, is_torch
@@ -42,17 +42,18 @@ def reference(layer: Layer) -> NumpyImplementation | None:
 
 
 def subject(
-    given: Any, layer: Layer, convention: Convention | None = None, strict: bool = True
+    given: Any, layer: Layer, convention: Convention | str | None = None, strict: bool = True
 ) -> Implementation:
     """What somebody passed as the implementation under test, behind the protocol.
 
     Args:
-        given: a class or object with forward and backward (NumPy); a ``torch.nn.Module`` class or
-            object, a ``torch.autograd.Function`` class; a function of arrays (JAX); an
-            `Implementation`; ``"torch"`` or ``"jax"`` for the catalogue's own twin; None for
-            reference_nn's layer.
+        given: a class or object with forward and backward (NumPy), a pair of such functions; a
+            ``torch.nn.Module`` class or object, a ``torch.autograd.Function`` class; a function of
+            arrays (JAX); an `Implementation`; ``"torch"`` or ``"jax"`` for the catalogue's own
+            twin; None for reference_nn's layer.
         layer: the spec.
-        convention: how a NumPy subject is called; the notebook's by default.
+        convention: how a NumPy subject is called, or the name of a built-in convention; guessed by
+            default, see `crosscheck.implementations.conventions`.
         strict: refuse options that the subject does not have, see `NumpyImplementation`.
 
     Raises:
@@ -68,21 +69,23 @@ def subject(
         if twin is None:
             raise UsageError(f"{layer.name} has no {given} twin")
         return twin
+    if isinstance(convention, str) and convention not in CONVENTIONS:
+        raise unknown("convention", convention, CONVENTIONS)
     if convention is not None:
         return NumpyImplementation(given, convention, strict=strict)
     if hasattr(given, "bind") and hasattr(given, "name") and not isinstance(given, type):
         return given  # type: ignore[no-any-return]
     if is_torch(given):
         return from_subject(given, strict)
+    if plausible(given):
+        return NumpyImplementation(given, None, strict=strict)
     if callable(getattr(given, "forward", None)):
-        if not callable(getattr(given, "backward", None)):
-            name = getattr(given, "__name__", type(given).__name__)
-            raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
-        return NumpyImplementation(given, notebook, strict=strict)
+        name = getattr(given, "__name__", type(given).__name__)
+        raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
     if callable(given) and not isinstance(given, type):
         name = getattr(given, "__name__", type(given).__name__)
         return JaxImplementation(given, name, takes_problem=False)
     raise UsageError(
-        f"{given!r} is no implementation: pass a class with forward and backward, a torch module "
-        "or autograd function, or a JAX function; for another calling style give a convention"
+        f"{given!r} is no implementation: pass a class with forward and backward, a pair of "
+        "functions, a torch module or autograd function, or a JAX function; for another calling style give a convention"
     )

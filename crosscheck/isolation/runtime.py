@@ -25,6 +25,7 @@ import numpy as np
 from crosscheck.case import present
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.conventions import notebook
+from crosscheck.implementations.manner import Manner
 from crosscheck.implementations.numpy_layer import NumpyBound, NumpyImplementation
 from crosscheck.isolation.description import rebuild
 from crosscheck.isolation.protocol import (
@@ -267,6 +268,10 @@ class Runtime:
         subject: Any = found[0] if len(found) == 1 else tuple(found)
         if not names:
             subject = self.modules[-1]
+        if isinstance(convention, dict):
+            manner = Manner.from_json(convention["manner"])
+            self.subjects.append(manner.wrap(subject, asked["strict"]))
+            return Frame(request.kind, request.sequence, text=f"{len(self.subjects) - 1}\n")
         called = resolve(convention)
         self.subjects.append(NumpyImplementation(subject, called, asked["called"], asked["strict"]))
         text = f"{len(self.subjects) - 1}\n{getattr(called, '__name__', '')}"
@@ -280,9 +285,10 @@ class Runtime:
 
     def _bind(self, request: Frame) -> Frame:
         number, _, text = request.text.partition("\n")
-        bound = self.subjects[int(number)].bind(rebuild(text))
-        self.bound.append(Served(bound))
-        return Frame(request.kind, request.sequence, text=str(len(self.bound) - 1))
+        subject = self.subjects[int(number)]
+        self.bound.append(Served(subject.bind(rebuild(text))))
+        said = "\n".join((str(len(self.bound) - 1), *subject.notes))
+        return Frame(request.kind, request.sequence, text=said)
 
     def _served(self, request: Frame) -> Served:
         return self.bound[int(request.text)]

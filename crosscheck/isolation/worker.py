@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
+from crosscheck.implementations.manner import Manner
 from crosscheck.isolation.description import describe
 from crosscheck.isolation.failures import (
     IsolationError,
@@ -42,7 +43,7 @@ from crosscheck.isolation.text import one_line, printable
 from crosscheck.spec import Array, Layer, Problem, Values
 
 #: A convention: None for the notebook's, ``module:name`` of one that ships with crosscheck, a
-#: function that ships with it, or the text of one and its name.
+#: function that ships with it, the text of one and its name, or a whole `Manner`.
 Convention: TypeAlias = Any
 
 
@@ -313,6 +314,7 @@ class RemoteImplementation:
         self.dead: WorkerDied | None = None
         self._number: tuple[int, int] | None = None
         self.taken = ""
+        self.notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -329,6 +331,7 @@ class RemoteImplementation:
         """
         number = self._define()
         reply = self.ask(Kind.BIND, f"{number}\n{describe(problem)}")
+        self.notes = tuple(one_line(line) for line in reply.text.split("\n")[1:9] if line)
         return RemoteBound(self, problem, self._integer(reply), self.worker.generation)
 
     def _define(self) -> int:
@@ -345,7 +348,9 @@ class RemoteImplementation:
         if self.worker.failure is not None:
             raise self.worker.failure
         convention = self.convention
-        if callable(convention):
+        if isinstance(convention, Manner):
+            convention = {"manner": convention.to_json()}
+        elif callable(convention):
             convention = f"{convention.__module__}:{convention.__name__}"
         request = {
             "names": self.items, "convention": convention, "strict": self.strict, "called": self._name
