@@ -83,6 +83,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self.texts = {module_name(path): (path, text) for path, text in sources.items()}
+        self.modules: list[ModuleType] = []
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -102,6 +103,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         shown = f"<{path}>"
         linecache.cache[shown] = (len(text), None, text.splitlines(keepends=True), shown)
         module.__file__ = path
+        self.modules.append(module)
         exec(compile(text, shown, "exec"), module.__dict__)
 
 
@@ -181,7 +183,6 @@ class Runtime:
         self.output = output
         self.reader = Reader(self._read, MOST, most_text=1 << 30)
         self.modules: list[ModuleType] = []
-        self.failure = ""
         self.subjects: list[NumpyImplementation] = []
         self.bound: list[Served] = []
 
@@ -231,24 +232,25 @@ class Runtime:
             self.send(reply)
 
     def _load(self, request: Frame) -> Frame:
-        """Import every source, in order; a failure is remembered, what was defined before it stays."""
+        """Import every source, in order; a failure is told, and what was defined before it stays.
+
+        The reply's text is the names that are defined, a line each, a null, and the failure.
+        """
         sources = json.loads(request.text)
         finder = Sources(sources)
         sys.meta_path.insert(0, finder)
+        failure = ""
         for path in sources:
-            name = module_name(path)
             try:
-                module = importlib.import_module(name)
+                importlib.import_module(module_name(path))
             except BaseException as error:
                 if isinstance(error, SystemExit):
-                    self.failure = f"importing {path} ended with exit({error.code!r})"
+                    failure = f"importing {path} ended with exit({error.code!r})"
                 else:
-                    self.failure = described(f"importing {path}", error)
+                    failure = described(f"importing {path}", error)
                 break
-            self.modules.append(module)
-        if self.failure:
-            return Frame(request.kind, request.sequence, text=self.failure, status=Status.RAISED)
-        return Frame(request.kind, request.sequence, text="\n".join(self._names()))
+        self.modules = finder.modules
+        return Frame(request.kind, request.sequence, text="\n".join(self._names()) + "\0" + failure)
 
     def _names(self) -> list[str]:
         return [

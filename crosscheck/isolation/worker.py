@@ -119,7 +119,10 @@ class Worker:
             raise IsolationError(f"a worker could not be made ready: {error}") from None
         try:
             reply = self.ask(Kind.LOAD, json.dumps(self.sources))
-            self.names = tuple(n for n in reply.text.split("\n") if n.isidentifier())[:500]
+            names, _, failure = reply.text.partition("\0")
+            self.names = tuple(n for n in names.split("\n") if n.isidentifier())[:500]
+            if failure:
+                self.failure = ImplementationError(printable(failure))
         except ImplementationError as error:
             self.failure = error
 
@@ -167,7 +170,7 @@ class Worker:
         """
         if self.alive:
             return
-        if self.failure is not None:
+        if isinstance(self.failure, WorkerDied):
             raise self.failure
         if self.spent >= self.limits.total:
             raise TimedOut(f"the submission had used its {self.limits.total:g} s before this")
@@ -341,12 +344,12 @@ class RemoteImplementation:
         if self._number is not None and self._number[0] == self.worker.generation:
             return self._number[1]
         for item in self.items:
-            if self.worker.failure is None and item not in self.worker.names:
+            if item not in self.worker.names and self.worker.failure is not None:
+                raise self.worker.failure
+            if item not in self.worker.names:
                 near = difflib.get_close_matches(item, self.worker.names, 3, 0.5)
                 hint = f"; it defines {', '.join(near)}" if near else ""
                 raise Missing(f"the submission does not define {item}{hint}", item, tuple(near))
-        if self.worker.failure is not None:
-            raise self.worker.failure
         convention = self.convention
         if isinstance(convention, Manner):
             convention = {"manner": convention.to_json()}
