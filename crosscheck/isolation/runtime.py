@@ -183,8 +183,8 @@ class Runtime:
         self.output = output
         self.reader = Reader(self._read, MOST, most_text=1 << 30)
         self.modules: list[ModuleType] = []
-        self.subjects: list[NumpyImplementation] = []
-        self.bound: list[Served] = []
+        self.subjects: dict[str, NumpyImplementation] = {}
+        self.bound: dict[str, Served] = {}
 
     def _read(self, count: int) -> bytes:
         return read_exactly(self.stream, count)
@@ -263,7 +263,7 @@ class Runtime:
         ]
 
     def _define(self, request: Frame) -> Frame:
-        """Make an implementation out of names; replies with its number and name."""
+        """Make an implementation out of names, under a key; replies with its convention's name."""
         asked = json.loads(request.text)
         names, convention = asked["names"], asked["convention"]
         found = [self._named(name) for name in names]
@@ -272,12 +272,13 @@ class Runtime:
             subject = self.modules[-1]
         if isinstance(convention, dict):
             manner = Manner.from_json(convention["manner"])
-            self.subjects.append(manner.wrap(subject, asked["strict"]))
-            return Frame(request.kind, request.sequence, text=f"{len(self.subjects) - 1}\n")
+            self.subjects[asked["key"]] = manner.wrap(subject, asked["strict"])
+            return Frame(request.kind, request.sequence)
         called = resolve(convention)
-        self.subjects.append(NumpyImplementation(subject, called, asked["called"], asked["strict"]))
-        text = f"{len(self.subjects) - 1}\n{getattr(called, '__name__', '')}"
-        return Frame(request.kind, request.sequence, text=text)
+        self.subjects[asked["key"]] = NumpyImplementation(
+            subject, called, asked["called"], asked["strict"]
+        )
+        return Frame(request.kind, request.sequence, text=getattr(called, "__name__", ""))
 
     def _named(self, name: str) -> Any:
         for module in reversed(self.modules):
@@ -286,14 +287,13 @@ class Runtime:
         raise KeyError(name)
 
     def _bind(self, request: Frame) -> Frame:
-        number, _, text = request.text.partition("\n")
-        subject = self.subjects[int(number)]
-        self.bound.append(Served(subject.bind(rebuild(text))))
-        said = "\n".join((str(len(self.bound) - 1), *subject.notes))
-        return Frame(request.kind, request.sequence, text=said)
+        key, slot, text = request.text.split("\n", 2)
+        subject = self.subjects[key]
+        self.bound[slot] = Served(subject.bind(rebuild(text)))
+        return Frame(request.kind, request.sequence, text="\n".join(subject.notes))
 
     def _served(self, request: Frame) -> Served:
-        return self.bound[int(request.text)]
+        return self.bound[request.text]
 
     def _forward(self, request: Frame) -> Frame:
         served = self._served(request)

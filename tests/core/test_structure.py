@@ -26,6 +26,7 @@ ORDER = [
     {"causes"},
     {"report"},
     {"checking"},
+    {"grading"},
     {"doctor", "cli", "pytest_plugin", "__main__"},
 ]
 
