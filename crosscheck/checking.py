@@ -22,6 +22,7 @@ from crosscheck.finding import Finding
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention, plausible
+from crosscheck.mismatch import tell_apart
 from crosscheck.networks import Network, compose, stage_cases
 from crosscheck.panel import Panel
 from crosscheck.report import Report
@@ -112,10 +113,17 @@ def check_cases(
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
     strict: bool = False,
+    oracles: Mapping[str, Implementation] | None = None,
 ) -> Report:
-    """Check an implementation on given cases, a replayed one for instance. See `check`."""
+    """Check an implementation on given cases, a replayed one for instance. See `check`.
+
+    Args:
+        oracles: trusted implementations by name, asked instead of the frameworks' twins.
+    """
     started = time.perf_counter()
-    panel, witnesses = assemble(spec, implementation, against, convention, every_element, strict)
+    panel, witnesses = assemble(
+        spec, implementation, against, convention, every_element, strict, oracles
+    )
     comparisons: list[Comparison] = []
     notes: dict[str, None] = {}
     contract_done = False
@@ -139,6 +147,7 @@ def check_cases(
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
     findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    findings = tell_apart(findings, panel.subject.name)
     if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))
@@ -216,6 +225,7 @@ def assemble(
     convention: Convention | str | None,
     every_element: bool = False,
     strict: bool = False,
+    instead: Mapping[str, Implementation] | None = None,
 ) -> tuple[Panel, dict[str, str]]:
     """The panel of a check, and for the report what each witness is or why it is not there."""
     asked = None if against is None else tuple(against)
@@ -225,9 +235,9 @@ def assemble(
                 raise unknown("witness", name, WITNESSES)
         if not asked:
             raise UsageError("against is empty: there is nobody to compare with")
-    oracles: dict[str, Implementation] = {}
-    witnesses: dict[str, str] = {}
-    for name in ORACLES:
+    oracles: dict[str, Implementation] = dict(instead or {})
+    witnesses: dict[str, str] = {name: "given" for name in oracles}
+    for name in ORACLES if instead is None else ():
         if asked is not None and name not in asked:
             continue
         if not installed(name):

@@ -52,8 +52,6 @@ class Rehearsed(RemoteImplementation):
 
     Attributes:
         heard: the requests that were made, in order.
-        identity: a digest of all answers to the script; None without a script, or if the worker
-            did not answer all of it.
     """
 
     @classmethod
@@ -77,30 +75,39 @@ class Rehearsed(RemoteImplementation):
         super().__init__(worker, items, name, convention, strict, key)
         self.script = script
         self.heard: list[Request] = []
-        self.identity: bytes | None = None
+        self._raw: tuple[list[bytes], Exception | None] | None = None
         self._answers: list[Answer] = []
         self._next = 0
         self._live = False
 
-    def rehearse(self) -> None:
-        """Ask the whole script, unless the submission does not define what it is about."""
+    def rehearse(self) -> bytes | None:
+        """Ask the whole script.
+
+        Returns:
+            A digest of all answers; None without a script, where the submission does not define
+            what it is about, or where not all of it was answered.
+        """
         if self.script is None:
-            return
+            return None
         try:
             self.worker.revive()
             for item in self.items:
                 self._present(item)
-            self._answers, raw = self.worker.converse_raw(self.script.requests)
-        except ImplementationError as error:
-            self._answers = [error]  # asked again, it is raised again, or `dead` is set
-            self.identity = hashlib.blake2b(f"{type(error)} {error}".encode()).digest()
-            self._answers = []
-            return
-        if len(raw) == len(self.script.requests):
-            digest = hashlib.blake2b(digest_size=16)
-            for reply in raw:
-                digest.update(reply)
-            self.identity = digest.digest()
+            self._raw = self.worker.converse(self.script.requests)
+        except ImplementationError:
+            return None  # asked the usual way, it is raised again
+        raw, error = self._raw
+        if error is not None or len(raw) < len(self.script.requests):
+            return None
+        digest = hashlib.blake2b(digest_size=16)
+        for reply in raw:
+            digest.update(reply)
+        return digest.digest()
+
+    def _unpack(self) -> None:
+        if self._raw is not None and self.script is not None:
+            self._answers = self.worker.answers(self.script.requests, *self._raw)
+            self._raw = None
 
     def ask(
         self, kind: Kind, text: str = "", entries: Sequence[Entry] = (), room: int = 0
@@ -108,6 +115,7 @@ class Rehearsed(RemoteImplementation):
         """`Worker.ask`, out of the script where it can be."""
         if self.dead is not None:
             raise self.dead
+        self._unpack()
         sequence = FIRST + len(self.heard)
         data = encode(Frame(kind, sequence, tuple(entries), text))
         self.heard.append(Request(data, kind, sequence, room))

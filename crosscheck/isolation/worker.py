@@ -226,23 +226,27 @@ class Worker:
                 raise self._ended(error) from None
             return self._checked(reply, kind, self._sequence)
 
-    def converse(self, requests: Sequence[Request]) -> list[Answer]:
-        """Many requests at once, each already encoded: what `ask` would give or raise, in order.
+    def converse(self, requests: Sequence[Request]) -> tuple[list[bytes], Exception | None]:
+        """Send many requests at once, each already encoded.
 
-        A reply that ends the process is the last; there are none for the requests after it.
+        Returns:
+            The raw replies that came, for `answers`, and what ended it early, if anything did.
         """
         with self._timed() as stream:
-            raw, error = stream.exchange(
+            return stream.exchange(
                 b"".join(request.data for request in requests),
                 [self.limits.reply + request.room for request in requests],
                 self.limits.seconds,
                 MAX_TEXT,
             )
-        return self._replies(requests, raw, error)
 
-    def _replies(
+    def answers(
         self, requests: Sequence[Request], raw: Sequence[bytes], error: Exception | None
     ) -> list[Answer]:
+        """What `ask` would have given or raised for each request of `converse`.
+
+        A reply that ends the process is the last; there are none for the requests after it.
+        """
         found: list[Answer] = []
         for request, reply in zip(requests, raw, strict=False):
             try:

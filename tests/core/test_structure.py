@@ -23,9 +23,11 @@ ORDER = [
     {"comparison", "differences"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
-    {"causes"},
+    {"causes", "mismatch"},
     {"report"},
     {"checking"},
+    {"submissions"},
+    {"exercises"},
     {"grading"},
     {"doctor", "cli", "pytest_plugin", "__main__"},
 ]
