@@ -28,6 +28,7 @@ ORDER = [
     {"checking"},
     {"submissions"},
     {"parallel", "training", "exercises"},
+    {"grading"},
     {"pytest_plugin"},
     {"doctor", "cli", "testing", "strategies", "__main__"},
 ]
