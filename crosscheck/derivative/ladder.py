@@ -4,26 +4,29 @@ Central differences have an error series in h², so Neville's scheme in h² over
 removes one term per column (Richardson 1911; Ridders 1982). Every entry of the tableau is a candidate:
 its estimated error is what its neighbours differ by (truncation) plus what rounding does to its
 weights (the measured noise over the steps). Large steps come first: where the function is smooth
-three or four suffice. Where kinks lie within the large steps, only small ones see the plateau, and
-their noise is the price.
+three or four suffice. Where they do not settle, kinks may lie within them: the ladder goes on far
+below, where hardly a kink is crossed and noise is the price, and then up again as far as it is smooth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from crosscheck.derivative.line import Line, NotFinite
 
-#: Steps in units of the spread, as exponents of two: halving, then jumping below the kinks.
-EXPONENTS = (4, 5, 6, 7, 9, 12, 16, 20, 24)
+#: Steps in units of the spread, as exponents of two: halving, where the function is smooth.
+EXPONENTS = (4, 5, 6, 7)
 #: Columns of the tableau: more terms removed gain nothing and cost noise.
 COLUMNS = 4
-#: Safety factors, calibrated for a coverage of 99.9 % (benchmarks/derivative.py).
+#: Safety factors, calibrated for a coverage of 99.9 % (benchmarks/derivatives.py).
 TRUNCATION, ROUNDING = 10.0, 8.0
 #: Good enough to stop: estimated error in units of the natural size.
 ENOUGH = 2e-13
+#: A jump of the one-sided derivatives below this share of the natural size is none.
+JUMP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,35 @@ class Estimate:
     size: float
 
 
+def below(count: int) -> tuple[int, ...]:
+    """Exponents of the steps to go on with where kinks may lie within the large ones.
+
+    Each of `count` elements has a kink within a step h with a probability of about h, so the first
+    step is one that crosses no kink in most cases; a second one confirms it, and larger ones
+    follow, as far as it is smooth, because they suffer less from noise.
+    """
+    first = max(int(np.ceil(np.log2(count))) + 6, EXPONENTS[-1] + 5)
+    between = [first - 3, (first + EXPONENTS[-1]) // 2, first - 6, EXPONENTS[-1] + 2]
+    up = [e for e in dict.fromkeys(between) if EXPONENTS[-1] < e < first]
+    return (first, first + 3, *up, first + 6)
+
+
 def climb(
-    line: Line, noise: float, budget: int, enough: float = ENOUGH, below: tuple[Rung, ...] = ()
+    line: Line, budget: int, done: Callable[[list[Rung]], bool], lower: Sequence[int]
 ) -> list[Rung]:
-    """Evaluate pairs at ever smaller steps until the best estimate is good enough.
+    """Evaluate pairs of steps until `done`; the rungs come sorted, the largest step first.
 
     Args:
         line: the function along the direction.
-        noise: standard deviation of the noise in its values.
         budget: forward evaluations at most.
-        enough: the relative error at which to stop.
-        below: rungs of an earlier climb, to go on from.
+        done: whether the rungs so far suffice; asked from the third on.
+        lower: exponents of the small steps; none for a float32 forward, where they drown in noise.
 
     Steps where an output is not finite are left out.
     """
-    rungs = [*below]
+    rungs: list[Rung] = []
     start = line.evaluations
-    for exponent in EXPONENTS:
-        if rungs and 2.0**-exponent >= rungs[-1].step:
-            continue
+    for exponent in (*EXPONENTS, *lower):
         if line.evaluations - start + 2 > budget:
             break
         step = 2.0**-exponent
@@ -71,10 +84,9 @@ def climb(
             rungs.append(Rung(step, *line.pair(step)))
         except NotFinite:
             continue
-        if len(rungs) >= 3:
-            found = best(rungs, noise)
-            if found.error <= enough * found.size and one_sided_gap(rungs, noise) is None:
-                break
+        rungs.sort(key=lambda rung: -rung.step)
+        if len(rungs) >= 3 and done(rungs):
+            break
     return rungs
 
 
@@ -117,20 +129,31 @@ def best(rungs: list[Rung], noise: float) -> Estimate:
     return chosen
 
 
-def one_sided_gap(rungs: list[Rung], noise: float) -> float | None:
+def is_small(rung: Rung) -> bool:
+    """Whether a rung is one of the small steps."""
+    return rung.step < 2.0 ** -EXPONENTS[-1]
+
+
+def jump(rungs: list[Rung], noise: float) -> float | None:
     """The difference of the one-sided derivatives at the point itself, or None if there is none.
 
     The gap of a smooth function is odd in h: a₁h + a₃h³ + …, so extrapolating it to h = 0 over
-    three steps leaves nothing; of a kink it leaves the jump.
+    three large steps leaves nothing; of a kink it leaves the jump. Of the small steps the last two
+    suffice, and the smallest one's gap alone is never less than the jump.
     """
-    if len(rungs) < 3:
+    small = is_small(rungs[-1])
+    used = rungs[-2:] if small else rungs[-3:]
+    if len(used) < (2 if small else 3):
         return None
-    steps = np.array([rung.step for rung in rungs[-3:]])
-    gaps = np.array([rung.gap for rung in rungs[-3:]])
-    matrix = np.stack([np.ones(3), steps, steps**3], axis=1)
-    weights = np.linalg.inv(matrix)[0]
+    size = max(rung.size for rung in rungs)
+    steps, gaps = np.array([r.step for r in used]), np.array([r.gap for r in used])
+    columns = [np.ones_like(steps), steps, steps**3][: len(used)]
+    weights = np.linalg.inv(np.stack(columns, axis=1))[0]
     left = float(abs(weights @ gaps))
     rounding = float(np.sqrt(np.sum((weights * noise * np.sqrt(6.0) / steps) ** 2)))
-    size = max(rung.size for rung in rungs)
-    truncation = float(abs(left - abs(2 * gaps[2] - gaps[1]))) if steps[1] == 2 * steps[2] else 0.0
-    return left if left > 1e-4 * size + 4 * truncation + ROUNDING * rounding else None
+    truncation = 0.0
+    if small:
+        left = min(left, used[-1].gap)
+    elif steps[1] == 2 * steps[2]:
+        truncation = float(abs(left - abs(2 * gaps[2] - gaps[1])))
+    return left if left > JUMP * size + 4 * truncation + ROUNDING * rounding else None
