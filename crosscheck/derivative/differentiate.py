@@ -13,15 +13,15 @@ from crosscheck.derivative.ladder import (
     ENOUGH,
     EXPONENTS,
     ROUNDING,
+    Below,
     Estimate,
     Rung,
-    below,
     best,
     climb,
     is_small,
     jump,
 )
-from crosscheck.derivative.line import TINY, UNIT_ROUNDOFF, Line, NotFinite
+from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
 from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 
 #: The real difference that confirms a complex step is at least this good: between kinks, and where
@@ -90,6 +90,16 @@ def differentiate(
     return tuple(found)
 
 
+def _another(one: Array, other: Array) -> bool:
+    """Whether two outputs differ by more than a sum in another order would make them."""
+    if one.dtype.kind not in "fc" or one.shape != other.shape:
+        return not np.array_equal(one, other)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(one - other)
+    rounding = 2.0**10 * float(np.finfo(one.dtype).eps) * np.max(np.abs(one), initial=0.0)
+    return bool(np.any(difference > rounding) or np.any(np.isnan(one) != np.isnan(other)))
+
+
 @dataclass(frozen=True)
 class _Noise:
     """What rounding does: in f, in its complex step (None: not available), and whether to float32."""
@@ -104,11 +114,19 @@ def _noise(joint: Line, complex_steps: bool) -> _Noise:
     try:
         usable = complex_steps and complex_step(joint) is not None
         real, imaginary = joint.noise(STEP if usable else 0.0)
-        if _low_precision(joint, joint.base):
-            return _Noise(max(real, SINGLE * joint.weigh(dict(joint.base))[1]), None, True)
-        return _Noise(real, imaginary if usable else None, False)
+        return _single(joint, _Noise(real, imaginary if usable else None, False))
     except NotFinite:
         return _Noise(0.0, None, False)
+
+
+def _single(line: Line, noise: _Noise) -> _Noise:
+    """The noise, or that of float32 where the forward turns out to compute in it."""
+    try:
+        if not _low_precision(line, line.base):
+            return noise
+    except NotFinite:
+        return noise
+    return _Noise(max(noise.real, SINGLE * line.weigh(dict(line.base))[1]), None, True)
 
 
 def _grouped(names: Sequence[str], groups: int) -> list[list[str]]:
@@ -128,7 +146,7 @@ def _base(
             return first, (Status.MUTATES, f"the forward changes its argument {name}")
     second = forward({name: array.copy() for name, array in values.items()})
     for name, array in first.items():
-        if not np.array_equal(array, second[name], equal_nan=array.dtype.kind == "f"):
+        if _another(array, second[name]):
             return first, (
                 Status.NOISY,
                 f"the forward returns another {name} at every call with the same arguments: "
@@ -147,7 +165,7 @@ def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
     """
     if any(array.dtype in (np.float32, np.float16) for array in base.values()):
         return True
-    far, near = line.at(2.0**-12 * 1.0123), line.at(TINY)
+    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-36)
     # What moves by several roundings of float32 is neither saturated nor at rest.
     moved = {k: np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k]) for k in far}
     count = sum(int(np.count_nonzero(m)) for m in moved.values())
@@ -180,8 +198,16 @@ def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
         enough = CONFIRM if is_small(rungs[-1]) else CONFIRM_SMOOTH
         return found.error <= enough * found.size and _confirms(found, imaginary)
 
-    lower = () if noise.low else below(sum(v.size for v in direction.values()))
-    rungs = climb(line, budget - line.evaluations, done, lower)
+    rungs: list[Rung] = []
+    if not climb(line, rungs, EXPONENTS, budget, done) and not noise.low and rungs:
+        # Small steps drown in the rounding of a float32 forward, or do not move it at all.
+        noise = _single(line, noise)
+        if not noise.low:
+            lower = Below.of(sum(v.size for v in direction.values()))
+            if not climb(line, rungs, lower.first, budget, done):
+                found = best(rungs, noise.real)
+                settled = found.error <= CONFIRM * found.size
+                climb(line, rungs, lower.up if settled else lower.down, budget, done)
     if not rungs:
         return _without(
             direction, cost(), Status.NON_FINITE, "the forward overflows next to the point"

@@ -11,7 +11,7 @@ below, where hardly a kink is crossed and noise is the price, and then up again 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,36 +48,49 @@ class Estimate:
     size: float
 
 
-def below(count: int) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class Below:
     """Exponents of the steps to go on with where kinks may lie within the large ones.
 
-    Each of `count` elements has a kink within a step h with a probability of about h, so the first
-    step is one that crosses no kink in most cases; a second one confirms it, and larger ones
-    follow, as far as it is smooth, because they suffer less from noise.
+    Each of n elements has a kink within a step h with a probability of about h, so the first step is
+    one that crosses no kink in most cases, and a second one confirms it. If they agree, larger
+    steps follow, as far as it is smooth, because they suffer less from noise; else smaller ones.
     """
-    first = max(int(np.ceil(np.log2(count))) + 6, EXPONENTS[-1] + 5)
-    between = [first - 3, (first + EXPONENTS[-1]) // 2, first - 6, EXPONENTS[-1] + 2]
-    up = [e for e in dict.fromkeys(between) if EXPONENTS[-1] < e < first]
-    return (first, first + 3, *up, first + 6)
+
+    first: tuple[int, ...]
+    up: tuple[int, ...]
+    down: tuple[int, ...]
+
+    @classmethod
+    def of(cls, count: int) -> Below:
+        """For a direction that moves `count` elements."""
+        top = EXPONENTS[-1]
+        first = max(int(np.ceil(np.log2(count))) + 6, top + 5)
+        between = (first - 3, (first + top) // 2, first - 6, top + 2)
+        up = tuple(e for e in dict.fromkeys(between) if top < e < first)
+        return cls((first, first + 3), up, (first + 6, first + 9))
 
 
 def climb(
-    line: Line, budget: int, done: Callable[[list[Rung]], bool], lower: Sequence[int]
-) -> list[Rung]:
-    """Evaluate pairs of steps until `done`; the rungs come sorted, the largest step first.
+    line: Line,
+    rungs: list[Rung],
+    exponents: Sequence[int],
+    budget: int,
+    done: Callable[[list[Rung]], bool],
+) -> bool:
+    """Evaluate pairs of steps until `done`, and say whether it is.
 
     Args:
         line: the function along the direction.
-        budget: forward evaluations at most.
+        rungs: those of earlier steps; new ones are added, the largest step first.
+        exponents: the steps to take, as exponents of two.
+        budget: forward evaluations of the line at most, those before included.
         done: whether the rungs so far suffice; asked from the third on.
-        lower: exponents of the small steps; none for a float32 forward, where they drown in noise.
 
     Steps where an output is not finite are left out.
     """
-    rungs: list[Rung] = []
-    start = line.evaluations
-    for exponent in (*EXPONENTS, *lower):
-        if line.evaluations - start + 2 > budget:
+    for exponent in exponents:
+        if line.evaluations + 2 > budget:
             break
         step = 2.0**-exponent
         try:
@@ -86,11 +99,23 @@ def climb(
             continue
         rungs.sort(key=lambda rung: -rung.step)
         if len(rungs) >= 3 and done(rungs):
-            break
-    return rungs
+            return True
+    return False
 
 
 def best(rungs: list[Rung], noise: float) -> Estimate:
+    """The extrapolation with the smallest estimated error.
+
+    Small steps are also taken by themselves: beside a large step that crosses kinks, good values
+    would have bad neighbours.
+    """
+    small = [rung for rung in rungs if is_small(rung)]
+    parts = [rungs, *(small[i:] for i in range(len(small) - 1))]
+    found = min((_extrapolate(part, noise) for part in parts), key=lambda e: e.error)
+    return replace(found, size=float(np.median([rung.size for rung in small or rungs])))
+
+
+def _extrapolate(rungs: list[Rung], noise: float) -> Estimate:
     """The entry of the tableau with the smallest estimated error."""
     size = float(np.median([rung.size for rung in rungs]))
     chosen = Estimate(rungs[-1].slope, np.inf, size)
@@ -122,6 +147,8 @@ def best(rungs: list[Rung], noise: float) -> Estimate:
             if len(near) < 2 and count > 1 and not (column and i == 0 and len(row) == 1):
                 continue
             truncation = max(abs(value - other) for other in near) if near else np.inf
+            if count == 2:
+                truncation *= 3  # two slopes may agree by chance
             rounding = float(np.sqrt(np.sum((weights[column][i] * per_slope) ** 2)))
             error = TRUNCATION * truncation + ROUNDING * rounding
             if error < chosen.error:
