@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Arrays that are equal up to this share of their largest element are called equal here: a cause
 #: is a hint beside a verdict that other rules have already reached.
 ALIKE = 1e-3
+#: Codes that say all there is to say.
+UNEXPLAINED = ("random-forward", "low-precision")
 #: At most this many of the disagreeing comparisons are looked at for a cause.
 LOOK_AT = 40
 
@@ -259,7 +261,14 @@ def explain(finding: Finding, panel: Panel) -> Finding:
         finding: with the disagreeing comparisons.
         panel: to ask the oracles further questions.
     """
-    if finding.code in ("raised", "missing", "contract", "wrong-dtype", "oracles-disagree"):
+    if finding.code in (
+        "raised",
+        "missing",
+        "contract",
+        "wrong-dtype",
+        "oracles-disagree",
+        *UNEXPLAINED,
+    ):
         return finding
     evidence = _evidence(finding, panel)
     if not evidence:

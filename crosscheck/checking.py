@@ -157,6 +157,7 @@ def check_cases(
             )
             break  # its constructor raises: every further case would say the same
         comparisons += found
+        notes |= {f"{c.quantity}: {c.reason}": None for c in found if _remark(c)}
         if not contract_done and not any(c.kind is Kind.RAISED for c in found):
             comparisons += check_contract(panel.subject, examined[0])
             contract_done = True
@@ -177,6 +178,13 @@ def check_cases(
         notes=tuple(notes),
         seconds=time.perf_counter() - started,
     )
+
+
+def _remark(comparison: Comparison) -> bool:
+    """Whether an agreement comes with something to say; one dtype's say is enough."""
+    return bool(comparison.reason) and comparison.verdict is Verdict.AGREE and (
+        comparison.case.dtype == "float64"
+    )  # fmt: skip
 
 
 def _first_wrong_layer(

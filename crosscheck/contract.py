@@ -54,8 +54,15 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
         return Comparison(case, f"contract: {name}", subject.name, "contract", outcome)
 
     checks: tuple[Callable[[], str | None], ...] = (
-        lambda: _changed(values, case.arrays(), "changes its input", case),
-        lambda: _changed(upstream, case.upstream(), "changes the upstream gradient of", case),
+        lambda: _changed(
+            values,
+            case.arrays(),
+            "changes its {kind} {name}, and with it what its backward gets",
+            case,
+        ),
+        lambda: _changed(
+            upstream, case.upstream(), "changes the upstream gradient of {name}", case
+        ),
         lambda: _repeated(bound, case, kept),
         lambda: _independent(subject, case, kept),
         lambda: _alias(first, values, upstream, aliases),
@@ -70,7 +77,8 @@ def _changed(after: Values, before: Values, what: str, case: Case) -> str | None
         if name in case.problem.buffers:
             continue
         if not np.array_equal(after[name], array, equal_nan=array.dtype.kind == "f"):
-            return f"{what} {name}"
+            kind = "parameter" if name in case.problem.parameters else "input"
+            return what.format(kind=kind, name=name)
     return None
 
 

@@ -7,8 +7,10 @@ size from the output before it, every other axis is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.errors import UsageError
@@ -227,12 +229,17 @@ def _words(tensor: Tensor, layer: Layer) -> list[str]:
 
 
 def _in_stage(index: int, tensor: Tensor) -> Tensor:
-    """The tensor of a stage, as one of the network: its shape is asked of the stage's problem."""
+    """The tensor of a stage, as one of the network: shape and values are asked of the stage."""
 
-    def shape(p: Problem) -> Shape:
-        return tensor.shape(_network(p).problems(p)[index])
+    def stage(p: Problem) -> Problem:
+        return _network(p).problems(p)[index]
 
-    return Tensor(shape, tensor.domain, tensor.differentiable)
+    def draw(rng: np.random.Generator, shape: Shape, p: Problem) -> Array:
+        return tensor.domain.draw(rng, shape, stage(p))  # its sizes have the stage's names
+
+    return Tensor(
+        lambda p: tensor.shape(stage(p)), replace(tensor.domain, draw=draw), tensor.differentiable
+    )
 
 
 def _numbered(chain: Sequence[Stage], kind: str) -> dict[str, Tensor]:

@@ -170,7 +170,7 @@ MISTAKES = [
     ("Sigmoid", MutatesUpstream, {}, "contract", "contract: upstream unchanged", None),
     ("Sigmoid", MutatesInput, {}, "contract", "contract: inputs unchanged", None),
     ("Sigmoid", Float32Buffer, {}, "wrong-dtype", "grad_x", None),
-    ("Sigmoid", RandomForward, {}, "forward-wrong", "output", None),
+    ("Sigmoid", RandomForward, {}, "random-forward", "output", None),
     ("Sigmoid", Overflows, {}, "non-finite", "output", None),
     ("Sigmoid", ReturnsNothing, {}, "missing", "grad_x", None),
     ("Sigmoid", Raises, {}, "raised", "output", None),
