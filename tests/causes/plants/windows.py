@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+
 from plants.plant import Plant, known, with_parameter, wrong_forward, wrong_gradient, wrong_methods
 from plants.reduction import CONVOLUTIONS
-
 from reference_nn import windows as lib
 from reference_nn.convolution import _matrix, _rows
 
