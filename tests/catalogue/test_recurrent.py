@@ -199,7 +199,7 @@ MISTAKES = [
     ("RNN", OnlyTheStepItself, {}, "backward-wrong", "grad_h0"),
     ("LSTM", ForgetsTheInitialState, {}, "backward-wrong", "grad_h0"),
     ("RNN", StateAfterTheStep, {}, "backward-wrong", "grad_weight_hh_l0"),
-    ("RNN", Accumulates, {}, "contract", "contract: second call gives the same"),
+    ("RNN", Accumulates, {}, "convention-mismatch", "contract: second call gives the same"),
     ("RNN", LeftAsItWasRead, {"bidirectional": True}, "forward-wrong", "output"),
     ("RNN", FirstDirectionOnly, {"bidirectional": True}, "backward-wrong", "grad_x"),
     ("LSTM", OutputOnly, {}, "backward-wrong", "grad_h0"),
