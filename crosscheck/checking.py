@@ -14,7 +14,6 @@ from crosscheck.case import DTYPES, Case
 from crosscheck.causes import explain
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
-from crosscheck.differences import ledger
 from crosscheck.errors import MissingFramework, UsageError, unknown
 from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
 from crosscheck.families import catalogue
@@ -22,7 +21,7 @@ from crosscheck.finding import Finding
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention
-from crosscheck.networks import Network, compose, stage_cases
+from crosscheck.networks import Network, compose, known_differences, stage_cases
 from crosscheck.panel import Panel
 from crosscheck.report import Report
 from crosscheck.spec import Array, Layer, Problem, Values
@@ -251,7 +250,7 @@ def assemble(
         numeric=numeric,
         fallback=reference(spec) if implementation is not None else None,
         every_element=every_element,
-        differences=tuple(d for d in ledger().values() if d.layer == spec.name),
+        differences=known_differences(spec),
     )
     return panel, witnesses
 

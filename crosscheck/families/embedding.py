@@ -37,6 +37,12 @@ def _trained(p: Problem, x: Any, weights: Any) -> Any:
     return _with_gradient(weights, share)
 
 
+def _row_of_padding(p: Problem) -> str | None:
+    if p.padding_idx is not None and not -p.num_embeddings <= p.padding_idx < p.num_embeddings:
+        return f"padding_idx={p.padding_idx} is no row of {p.num_embeddings}"
+    return None
+
+
 def _jax_embedding(p: Problem, x: Any, weights: Any) -> Any:
     import jax.numpy as jnp
 
@@ -97,7 +103,7 @@ def _bag_fits(p: Problem) -> str | None:
         return "include_last_offset needs offsets"
     if p.scale_grad_by_freq and p.mode == "max":
         return "no mode 'max' with scale_grad_by_freq"
-    return None
+    return _row_of_padding(p)
 
 
 LAYERS = (
@@ -110,6 +116,7 @@ LAYERS = (
         options={"padding_idx": None, "scale_grad_by_freq": False},
         variants=({"padding_idx": 1}, {"padding_idx": -1}, {"scale_grad_by_freq": True}),
         sizes=_SIZES,
+        valid=_row_of_padding,
         torch=torch_module(
             "Embedding",
             "num_embeddings",
