@@ -56,6 +56,7 @@ LAYERS = (
         outputs={"output": "batch features"},
         options={"p": 0.5, "training": True},
         variants=({"p": 0.2}, {"p": 0.0}, {"p": 1.0}, {"training": False}),
+        valid=lambda p: None if 0 <= p.p <= 1 else f"p={p.p} is no probability",
         torch=_torch,
         jax=_jax,
         special={"extreme": extreme("x")},

@@ -97,6 +97,8 @@ def _jax_bag(
 
 
 def _bag_fits(p: Problem) -> str | None:
+    if p.mode not in ("sum", "mean", "max"):
+        return f"mode={p.mode!r} is not one of 'sum', 'mean', 'max'"
     if p.weighted and (p.mode != "sum" or not p.ragged):
         return "weights of a call need mode='sum' and come after the offsets"
     if p.include_last_offset and not p.ragged:
