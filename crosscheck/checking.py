@@ -14,7 +14,6 @@ from crosscheck.case import DTYPES, Case
 from crosscheck.causes import explain
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
-from crosscheck.differences import ledger
 from crosscheck.errors import MissingFramework, UsageError, unknown
 from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
 from crosscheck.families import catalogue
@@ -23,7 +22,7 @@ from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention, plausible
 from crosscheck.mismatch import tell_apart
-from crosscheck.networks import Network, compose, stage_cases
+from crosscheck.networks import Network, compose, known_differences, stage_cases
 from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
 from crosscheck.report import Report
@@ -300,7 +299,7 @@ def assemble(
         numeric=numeric,
         fallback=reference(spec) if implementation is not None else None,
         every_element=every_element,
-        differences=tuple(d for d in ledger().values() if d.layer == spec.name),
+        differences=known_differences(spec),
     )
     return panel, witnesses
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from crosscheck.errors import UsageError
 from crosscheck.spec import Problem
 
 
@@ -29,3 +30,15 @@ def torch_module(name: str, *positional: str, **keywords: str) -> Callable[[Prob
 def same(*names: str) -> dict[str, str]:
     """Keywords that are called alike on both sides."""
     return {name: name for name in names}
+
+
+def chosen(options: Mapping[str, Any], name: str, choices: Mapping[Any, Any]) -> Any:
+    """What an option stands for.
+
+    Raises:
+        UsageError: it is none of the choices.
+    """
+    if options[name] not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise UsageError(f"{name}={options[name]!r} is not one of {listed}")
+    return choices[options[name]]
