@@ -29,7 +29,7 @@ def _none_for_the_first(rng: np.random.Generator, shape: Shape, problem: Problem
 
 def past(p: Problem) -> Array:
     """The causal mask: True where the key is not later than the query."""
-    return np.tri(p.length, p.source, dtype=np.bool_)
+    return np.tri(p.length, p.sizes.get("source", p.length), dtype=np.bool_)
 
 
 def _along(p: Problem, name: str, axis: str, numbers: Array) -> Array:
