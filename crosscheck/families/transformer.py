@@ -30,6 +30,12 @@ def _model(p: Problem) -> int:
     return int(p.nhead * p.head_dim)
 
 
+def _fits(p: Problem) -> str | None:
+    if _model(p) < 3:
+        return "two numbers are normalized to 1 and -1, whatever they are: all gradients vanish"
+    return None
+
+
 def _inputs(o: Options) -> Mapping[str, Tensor | str]:
     rows = "batch length" if o["batch_first"] else "length batch"
     inputs: dict[str, Tensor | str] = {"src": f"{rows} {_MODEL}"}
@@ -167,6 +173,7 @@ LAYERS = (
             "head_dim": (2, 4),
             "dim_feedforward": (3, 7),
         },
+        valid=_fits,
         torch=_torch,
         torch_layout={
             "self_attn.out_proj_weight": "self_attn.out_proj.weight",
