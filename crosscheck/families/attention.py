@@ -10,6 +10,7 @@ import numpy as np
 
 from crosscheck.differences import ANY, Difference
 from crosscheck.domains import custom
+from crosscheck.families.twins import chosen
 from crosscheck.spec import Array, Layer, Options, Problem, Shape, Tensor
 
 
@@ -72,7 +73,7 @@ _SDPA_MASKS = {
 
 
 def _sdpa_inputs(o: Options) -> Mapping[str, Tensor | str]:
-    masks = {} if o["mask"] is None else {"mask": _SDPA_MASKS[o["mask"]]}
+    masks = {} if o["mask"] is None else {"mask": chosen(o, "mask", _SDPA_MASKS)}
     return {
         "query": f"batch {_QUERY_HEADS} length dim",
         "key": "batch heads source dim",

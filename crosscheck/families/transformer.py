@@ -15,6 +15,7 @@ from crosscheck.families.multihead_attention import (
     jax_masks,
     jax_multihead,
 )
+from crosscheck.families.twins import chosen
 from crosscheck.spec import Array, Layer, Options, Problem, Tensor
 
 _MODEL = "nhead*head_dim"
@@ -40,7 +41,7 @@ def _inputs(o: Options) -> Mapping[str, Tensor | str]:
     rows = "batch length" if o["batch_first"] else "length batch"
     inputs: dict[str, Tensor | str] = {"src": f"{rows} {_MODEL}"}
     if o["mask"] is not None:
-        attention, padding = _MASKS[o["mask"]]
+        attention, padding = chosen(o, "mask", _MASKS)
         inputs["src_mask"] = Tensor("length length", attention, differentiable=False)
         inputs["src_key_padding_mask"] = Tensor("batch length", padding, differentiable=False)
     return inputs

@@ -446,3 +446,9 @@ REFUSED = [
 def test_what_a_layer_does_not_have_is_refused_with_a_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mask_that_there_is_not_is_refused_with_those_there_are(name):
+    with pytest.raises(crosscheck.errors.UsageError, match="unknown value of mask 'all'"):
+        crosscheck.check(name, options={"mask": "all"})
