@@ -1,12 +1,14 @@
-"""Short ways to write a torch twin: most are the torch.nn class of the same name."""
+"""Short ways to write an entry: most torch twins are the torch.nn class of the same name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from crosscheck.errors import UsageError
+from crosscheck.errors import unknown
 from crosscheck.spec import Problem
+
+T = TypeVar("T")
 
 
 def torch_module(name: str, *positional: str, **keywords: str) -> Callable[[Problem], Any]:
@@ -32,13 +34,13 @@ def same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def chosen(options: Mapping[str, Any], name: str, choices: Mapping[Any, Any]) -> Any:
-    """What an option stands for.
+def chosen(options: Mapping[str, Any], name: str, choices: Mapping[Any, T]) -> T:
+    """What an option's value stands for.
 
     Raises:
-        UsageError: it is none of the choices.
+        UsageError: it is none of `choices`; the message names them.
     """
-    if options[name] not in choices:
-        listed = ", ".join(map(repr, choices))
-        raise UsageError(f"{name}={options[name]!r} is not one of {listed}")
-    return choices[options[name]]
+    value = options[name]
+    if value not in choices:
+        raise unknown(f"value of {name}", value, [str(choice) for choice in choices])
+    return choices[value]
