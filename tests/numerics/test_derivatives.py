@@ -4,9 +4,9 @@ import importlib
 
 import numpy as np
 import pytest
+from closed_forms import KINKED, SMOOTH, Counted, cotangent, point
 
 from crosscheck.derivative import Status, differentiate
-from closed_forms import KINKED, SMOOTH, Counted, cotangent, point
 
 ladder = importlib.import_module("crosscheck.derivative.ladder")
 
