@@ -118,8 +118,8 @@ class Comparison:
 
     @property
     def relative_limit(self) -> float | None:
-        """The detection limit in units of the quantity's norm."""
-        if self.limit is None or not self.norm:
+        """The detection limit in units of the quantity's norm; None for one that is nothing but rounding."""
+        if self.limit is None or not self.limit <= self.norm:
             return None
         return self.limit / self.norm
 

@@ -22,7 +22,14 @@ from crosscheck.comparison import (
     compare_arrays,
     compare_numbers,
 )
-from crosscheck.derivative import Probe, Status, differentiate, every_element, narrow
+from crosscheck.derivative import (
+    Probe,
+    Status,
+    differentiate,
+    every_element,
+    narrow,
+    treats_samples_alone,
+)
 from crosscheck.differences import ANY, Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.sampling import generator
@@ -387,7 +394,10 @@ class Hearing:
         for name in case.problem.differentiable:
             quantity = f"grad_{name}"
             try:
-                numeric, errors = every_element(self._forward, values, name, upstream)
+                stacked = self._stackable(name)
+                numeric, errors = every_element(
+                    self._forward, values, name, upstream, stacked=stacked
+                )
             except ImplementationError as error:
                 reason = f"no numeric derivative of this forward: {_first_line(error)}"
                 outcome = Outcome(Verdict.UNCHECKED, reason=reason)
@@ -417,6 +427,23 @@ class Hearing:
                     got=gradient if keep else None,
                     expected=numeric if keep else None,
                 )
+
+    def _stackable(self, name: str) -> bool:
+        """Whether an input can be moved in all samples at once: tried, not believed."""
+        problem = self.case.problem
+        of = {**problem.inputs, **problem.outputs}
+        samples = {k: str(t.axes).split(" ")[0] for k, t in of.items() if isinstance(t.axes, str)}
+        outputs = problem.differentiable_outputs
+        if not samples.get(name) or any(samples.get(k) != samples[name] for k in outputs):
+            return False
+        together = [
+            k
+            for k in problem.differentiable
+            if k in problem.inputs and samples.get(k) == samples[name]
+        ]
+        rng = generator(self.case.seed or 0, problem.label(), self.case.kind, "samples")
+        values = self.case.arrays("float64", "plain")
+        return treats_samples_alone(self._forward, values, together, outputs, rng)
 
     # --- known differences -----------------------------------------------------------------
 

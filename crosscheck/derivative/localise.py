@@ -75,7 +75,7 @@ def search_for(search: Search, tolerance: float, budget: int) -> Location:
     candidates = np.arange(gradient.size)
     total = search.residual(candidates, np.ones(gradient.size))
     several = False
-    while candidates.size > 1 and search.evaluations + 2 * search.price <= budget:
+    while candidates.size > 1 and search.evaluations + 3 * search.price <= budget:
         resolution = max(tolerance, search.error)
         chunks = int(min(MOST_CHUNKS, candidates.size, max(2.0, SHARP * abs(total) / resolution)))
         if several:
@@ -87,9 +87,12 @@ def search_for(search: Search, tolerance: float, budget: int) -> Location:
         answer = search.residual(candidates, weights)
         place = answer / total * (chunks - 1) if total else -1.0
         nearest = int(np.clip(np.round(place), 0, chunks - 1))
-        if chunks > 2 and abs(place - nearest) > 2 * SHARP:
-            several = True
-            continue
+        if chunks > 2:
+            # The weight of one wrong element is a multiple; that of several is one by chance.
+            whole = search.residual(parts[nearest]) if abs(place - nearest) < 2 * SHARP else 0.0
+            several = abs(whole - total) > 4 * resolution + 1e-6 * abs(total)
+            if several:
+                continue
         if chunks == 2:
             first = total - answer
             nearest = int(abs(answer) > abs(first))
