@@ -16,6 +16,7 @@ from crosscheck.cli.doctor import doctor
 from crosscheck.cli.list import list_layers
 from crosscheck.cli.replay import replay
 from crosscheck.cli.run import run
+from crosscheck.cli.train import train
 
 
 def main() -> None:
@@ -56,6 +57,7 @@ def cli() -> None:
     \b
       crosscheck run                  reference_nn against every witness, as a table
       crosscheck run Linear Sigmoid   only these
+      crosscheck train mlp            three frameworks train one model side by side
       crosscheck doctor               what is installed
 
     Exit codes: 0 all agree, 1 something disagrees, 2 wrong usage or unreadable input,
@@ -68,6 +70,7 @@ def cli() -> None:
 
 for command in (
     run,
+    train,
     replay,
     list_layers,
     doctor,
