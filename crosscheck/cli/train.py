@@ -131,7 +131,7 @@ def _walks(training: Training) -> Table:
             f"{losses[0]:.6f}",
             f"{losses[-1]:.10f}",
             f"{training.accuracy[who, dtype]:.2%}",
-            f"{1e3 * training.seconds[who, dtype] / training.steps:.2f}",
+            f"{1e3 * training.seconds[who, dtype] / max(training.steps - 1, 1):.2f}",
         )
     return table
 

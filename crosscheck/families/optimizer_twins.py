@@ -29,7 +29,7 @@ STEPS = 8
 #: Of fixed sizes: these optimizers treat every element alike.
 ELEMENTS: Mapping[str, str] = {"weight": "3 2", "other_weight": "3 2", "bias": "2"}
 #: For optimizers that see rows and columns: tall and wide.
-MATRICES: Mapping[str, str] = {"weight": "4 2", "other_weight": "4 2", "wide_weight": "2 3"}
+MATRICES: Mapping[str, str] = {"weight": "4 2", "wide_weight": "2 3"}
 #: (gradient, parameter, state, step from 1, problem) → (update to subtract, new state).
 Rule = Callable[[Any, Any, Any, Any, Problem], tuple[Any, Any]]
 

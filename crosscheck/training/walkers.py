@@ -160,7 +160,10 @@ class JaxWalker:
 
         self._jax = jax
         with self._exact():
-            self._step, self._logits = jax.jit(step), jax.jit(model.jax)
+            # A short training is mostly compiling, and without optimisation that takes half the time.
+            quick = {"xla_backend_optimization_level": 0}
+            self._step = jax.jit(step, compiler_options=quick)
+            self._logits = jax.jit(model.jax, compiler_options=quick)
             self._weights = {k: jax.numpy.asarray(a.astype(dtype)) for k, a in start.items()}
             self._state = made.init(self._weights)
 
