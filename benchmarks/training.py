@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - threads are limited before NumPy is imported
 """The figures of training: what is covered, how far apart the frameworks are, and the time of an epoch.
 
     python benchmarks/training.py                      all of it, some minutes
