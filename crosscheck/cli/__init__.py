@@ -18,6 +18,7 @@ from crosscheck.cli.exercise import exercise
 from crosscheck.cli.list import list_layers
 from crosscheck.cli.replay import replay
 from crosscheck.cli.run import run
+from crosscheck.cli.train import train
 
 
 def main() -> None:
@@ -59,6 +60,7 @@ def cli() -> None:
       crosscheck run                  reference_nn against every witness, as a table
       crosscheck run Linear Sigmoid   only these
       crosscheck check FILE           one person's .py or notebook against an exercise
+      crosscheck train mlp            three frameworks train one model side by side
       crosscheck doctor               what is installed
 
     Exit codes: 0 all agree, 1 something disagrees, 2 wrong usage or unreadable input,
@@ -73,6 +75,7 @@ for command in (
     run,
     check,
     exercise,
+    train,
     replay,
     list_layers,
     doctor,
