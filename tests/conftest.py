@@ -5,13 +5,30 @@ import importlib.util
 
 import pytest
 
+from crosscheck.errors import MissingFramework
+
 pytest_plugins = ["pytester"]
+
+#: What a test may need and an environment may lack.
+LIBRARIES = ("torch", "jax", "flax", "equinox", "optax")
 
 
 @pytest.fixture(autouse=True)
 def _away_from_the_checkout(tmp_path, monkeypatch):
     """Failing cases are saved in the working directory: keep them out of the checkout."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A test that turns out to need a library that is not installed is skipped and says so."""
+    try:
+        return (yield)
+    except (MissingFramework, ModuleNotFoundError) as error:
+        missing = [n for n in LIBRARIES if n in str(error) and importlib.util.find_spec(n) is None]
+        if not missing:
+            raise
+        pytest.skip(f"{missing[0]} is not installed")
 
 
 def _or_skip(name):

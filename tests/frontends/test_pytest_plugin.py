@@ -329,7 +329,9 @@ def test_what_could_not_be_checked_is_counted_with_the_reason(pytester, torch):
     result = run(pytester, "-rs")
     result.assert_outcomes(skipped=1)
     text = text_of(result)
-    assert "could not be checked: output: torch refuses: torch's forward and backward raised" in text
+    assert (
+        "could not be checked: output: torch refuses: torch's forward and backward raised" in text
+    )
     # Three quantities of six cases; what the numeric witness confirms is confirmed.
     assert "unchecked 18×: Scale: torch refuses" in text
     assert "18 unchecked no twin agree agree" in text
