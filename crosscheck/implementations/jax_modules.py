@@ -70,7 +70,7 @@ def _parameters(subject: type) -> Mapping[str, inspect.Parameter]:
     """The constructor's, behind a metaclass that takes anything."""
     found = inspect.signature(subject).parameters
     if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found.values()):
-        initial = vars(subject).get("__init__", object.__init__)
+        initial = next(vars(k)["__init__"] for k in subject.__mro__ if "__init__" in vars(k))
         return dict([*inspect.signature(initial).parameters.items()][1:])
     return found
 
