@@ -34,6 +34,7 @@ def judge(
     opener: Opener | None = None,
     against: Sequence[str] | None = None,
     oracles: Oracles | None = None,
+    around: Callable[[Implementation], Implementation] | None = None,
 ) -> Result:
     """Judge a submission. Whatever it does, this gives a result.
 
@@ -44,6 +45,7 @@ def judge(
         opener: opens the worker.
         against: the witnesses to ask, instead of the exercise's.
         oracles: trusted answers by item, instead of the frameworks'.
+        around: makes the witness that is compared of the submission's own (to plant errors in it).
 
     Raises:
         IsolationError: no worker can be started. No other error is the submission's doing.
@@ -62,7 +64,7 @@ def judge(
         if failure is not None:
             problems.append(str(failure))
         for item in exercise.items:
-            result, asked = _item(exercise, item, worker, seed, against, oracles)
+            result, asked = _item(exercise, item, worker, seed, against, oracles, around)
             witnesses |= asked
             results.append(result)
         printed = worker.output() if hasattr(worker, "output") else ""
@@ -100,6 +102,7 @@ def _item(
     seed: int,
     against: Sequence[str] | None,
     oracles: Oracles | None,
+    around: Callable[[Implementation], Implementation] | None = None,
 ) -> tuple[ItemResult, dict[str, str]]:
     from crosscheck.isolation import Missing, WorkerDied
 
@@ -124,7 +127,7 @@ def _item(
         report = check_cases(
             item.layer,
             cases,
-            subject,
+            subject if around is None else around(subject),
             against=against or exercise.against,
             oracles=given,
         )
