@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from crosscheck import sampling
@@ -25,6 +25,10 @@ Opener = Callable[..., AbstractContextManager[Any]]
 #: Item title → the trusted implementations to compare with, by name.
 Oracles = Mapping[str, Mapping[str, Implementation]]
 
+#: What an item comes to, and whom it was compared with.
+Judged = tuple[ItemResult, dict[str, str]]
+Around = Callable[[Item, Any, Callable[[], Judged]], Judged]
+
 
 def judge(
     exercise: Exercise,
@@ -34,7 +38,8 @@ def judge(
     opener: Opener | None = None,
     against: Sequence[str] | None = None,
     oracles: Oracles | None = None,
-    around: Callable[[Implementation], Implementation] | None = None,
+    around: Around | None = None,
+    plant: Callable[[Implementation], Implementation] | None = None,
 ) -> Result:
     """Judge a submission. Whatever it does, this gives a result.
 
@@ -45,7 +50,9 @@ def judge(
         opener: opens the worker.
         against: the witnesses to ask, instead of the exercise's.
         oracles: trusted answers by item, instead of the frameworks'.
-        around: makes the witness that is compared of the submission's own (to plant errors in it).
+        around: called for every item with the item, the worker and what judges it; gives what that
+            gives, or what is known already.
+        plant: makes the witness that is compared of the submission's own, to plant an error in it.
 
     Raises:
         IsolationError: no worker can be started. No other error is the submission's doing.
@@ -64,7 +71,8 @@ def judge(
         if failure is not None:
             problems.append(str(failure))
         for item in exercise.items:
-            result, asked = _item(exercise, item, worker, seed, against, oracles, around)
+            one = partial(_item, exercise, item, worker, seed, against, oracles, plant)
+            result, asked = one() if around is None else around(item, worker, one)
             witnesses |= asked
             results.append(result)
         printed = worker.output() if hasattr(worker, "output") else ""
@@ -102,7 +110,7 @@ def _item(
     seed: int,
     against: Sequence[str] | None,
     oracles: Oracles | None,
-    around: Callable[[Implementation], Implementation] | None = None,
+    plant: Callable[[Implementation], Implementation] | None = None,
 ) -> tuple[ItemResult, dict[str, str]]:
     from crosscheck.isolation import Missing, WorkerDied
 
@@ -127,7 +135,7 @@ def _item(
         report = check_cases(
             item.layer,
             cases,
-            subject if around is None else around(subject),
+            subject if plant is None else plant(subject),
             against=against or exercise.against,
             oracles=given,
         )

@@ -103,12 +103,12 @@ def trial(
     for number, (item, label, changed, plant) in enumerate(tried):
         if progress is not None:
             progress(label, number, len(tried))
-        around = None if plant is None else plant.around
+        error = None if plant is None else plant.around
         of = _only(exercise, item.title)
-        if judge(of, changed, seed=seed, opener=opener, around=around).earned < of.points:
+        if judge(of, changed, seed=seed, opener=opener, plant=error).earned < of.points:
             noticed += 1
             continue
-        full = judge(_only(strong, item.title), changed, seed=seed, opener=opener, around=around)
+        full = judge(_only(strong, item.title), changed, seed=seed, opener=opener, plant=error)
         wrong = [m for i in full.items for m in i.marks if m.status is not Status.RIGHT]
         wrong = [m for m in wrong if m.status is not Status.UNCHECKED]
         if wrong:

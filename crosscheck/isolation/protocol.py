@@ -158,6 +158,22 @@ class Reader:
         self.most = most
         self.most_text = most_text
 
+    @staticmethod
+    def size(header: bytes | None, most: int, most_text: int = MAX_TEXT) -> int | None:
+        """The whole length of the frame that begins so; None while its header is incomplete.
+
+        Raises:
+            BadFrame: it is none, or larger than it may be.
+        """
+        if header is None:
+            return None
+        magic, _, _, arrays, _, text_length, total = HEADER.unpack(header)
+        if magic != MAGIC or arrays > MAX_ARRAYS or text_length > most_text:
+            raise BadFrame("no frame")
+        if total > most:
+            raise BadFrame(f"{total} bytes of arrays, more than could be an answer")
+        return int(HEADER.size + ENTRY.size * arrays + text_length + total)
+
     def frame(self, most: int | None = None) -> Frame:
         """The next frame.
 
@@ -167,13 +183,9 @@ class Reader:
         Raises:
             BadFrame: wrong magic, kind, dtype, length: every field is checked before use.
         """
-        magic, kind, status, arrays, sequence, text_length, total = HEADER.unpack(
-            self.read(HEADER.size)
-        )
-        if magic != MAGIC or arrays > MAX_ARRAYS or text_length > self.most_text:
-            raise BadFrame("no frame")
-        if total > (self.most if most is None else most):
-            raise BadFrame(f"{total} bytes of arrays, more than could be an answer")
+        header = self.read(HEADER.size)
+        self.size(header, self.most if most is None else most, self.most_text)
+        _, kind, status, arrays, sequence, text_length, total = HEADER.unpack(header)
         heads = self.read(ENTRY.size * arrays)
         shapes = [_shape(heads[i : i + ENTRY.size]) for i in range(0, len(heads), ENTRY.size)]
         if sum(shape.bytes for shape in shapes) != total:
@@ -204,6 +216,22 @@ def _shape(head: bytes) -> _Shape:
         return _Shape(Role(role), index, DTYPES[code], tuple(shape[:ndim]), Layout(layout), alias)
     except ValueError:
         raise BadFrame("an unknown role or layout") from None
+
+
+def decode(raw: bytes) -> Frame:
+    """A frame that was received whole.
+
+    Raises:
+        BadFrame: it is none.
+    """
+    position = 0
+
+    def read(count: int) -> bytes:
+        nonlocal position
+        position += count
+        return raw[position - count : position]
+
+    return Reader(read, len(raw)).frame()
 
 
 def native(array: Array) -> Array:

@@ -83,6 +83,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self.texts = {module_name(path): (path, text) for path, text in sources.items()}
+        self.modules: list[ModuleType] = []
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -102,6 +103,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         shown = f"<{path}>"
         linecache.cache[shown] = (len(text), None, text.splitlines(keepends=True), shown)
         module.__file__ = path
+        self.modules.append(module)
         exec(compile(text, shown, "exec"), module.__dict__)
 
 
@@ -181,9 +183,8 @@ class Runtime:
         self.output = output
         self.reader = Reader(self._read, MOST, most_text=1 << 30)
         self.modules: list[ModuleType] = []
-        self.failure = ""
-        self.subjects: list[NumpyImplementation] = []
-        self.bound: list[Served] = []
+        self.subjects: dict[str, NumpyImplementation] = {}
+        self.bound: dict[str, Served] = {}
 
     def _read(self, count: int) -> bytes:
         return read_exactly(self.stream, count)
@@ -231,24 +232,25 @@ class Runtime:
             self.send(reply)
 
     def _load(self, request: Frame) -> Frame:
-        """Import every source, in order; a failure is remembered, what was defined before it stays."""
+        """Import every source, in order; a failure is told, and what was defined before it stays.
+
+        The reply's text is the names that are defined, a line each, a null, and the failure.
+        """
         sources = json.loads(request.text)
         finder = Sources(sources)
         sys.meta_path.insert(0, finder)
+        failure = ""
         for path in sources:
-            name = module_name(path)
             try:
-                module = importlib.import_module(name)
+                importlib.import_module(module_name(path))
             except BaseException as error:
                 if isinstance(error, SystemExit):
-                    self.failure = f"importing {path} ended with exit({error.code!r})"
+                    failure = f"importing {path} ended with exit({error.code!r})"
                 else:
-                    self.failure = described(f"importing {path}", error)
+                    failure = described(f"importing {path}", error)
                 break
-            self.modules.append(module)
-        if self.failure:
-            return Frame(request.kind, request.sequence, text=self.failure, status=Status.RAISED)
-        return Frame(request.kind, request.sequence, text="\n".join(self._names()))
+        self.modules = finder.modules
+        return Frame(request.kind, request.sequence, text="\n".join(self._names()) + "\0" + failure)
 
     def _names(self) -> list[str]:
         return [
@@ -261,7 +263,7 @@ class Runtime:
         ]
 
     def _define(self, request: Frame) -> Frame:
-        """Make an implementation out of names; replies with its number and name."""
+        """Make an implementation out of names, under a key; replies with its convention's name."""
         asked = json.loads(request.text)
         names, convention = asked["names"], asked["convention"]
         found = [self._named(name) for name in names]
@@ -270,12 +272,13 @@ class Runtime:
             subject = self.modules[-1]
         if isinstance(convention, dict):
             manner = Manner.from_json(convention["manner"])
-            self.subjects.append(manner.wrap(subject, asked["strict"]))
-            return Frame(request.kind, request.sequence, text=f"{len(self.subjects) - 1}\n")
+            self.subjects[asked["key"]] = manner.wrap(subject, asked["strict"])
+            return Frame(request.kind, request.sequence)
         called = resolve(convention)
-        self.subjects.append(NumpyImplementation(subject, called, asked["called"], asked["strict"]))
-        text = f"{len(self.subjects) - 1}\n{getattr(called, '__name__', '')}"
-        return Frame(request.kind, request.sequence, text=text)
+        self.subjects[asked["key"]] = NumpyImplementation(
+            subject, called, asked["called"], asked["strict"]
+        )
+        return Frame(request.kind, request.sequence, text=getattr(called, "__name__", ""))
 
     def _named(self, name: str) -> Any:
         for module in reversed(self.modules):
@@ -284,14 +287,13 @@ class Runtime:
         raise KeyError(name)
 
     def _bind(self, request: Frame) -> Frame:
-        number, _, text = request.text.partition("\n")
-        subject = self.subjects[int(number)]
-        self.bound.append(Served(subject.bind(rebuild(text))))
-        said = "\n".join((str(len(self.bound) - 1), *subject.notes))
-        return Frame(request.kind, request.sequence, text=said)
+        key, slot, text = request.text.split("\n", 2)
+        subject = self.subjects[key]
+        self.bound[slot] = Served(subject.bind(rebuild(text)))
+        return Frame(request.kind, request.sequence, text="\n".join(subject.notes))
 
     def _served(self, request: Frame) -> Served:
-        return self.bound[int(request.text)]
+        return self.bound[request.text]
 
     def _forward(self, request: Frame) -> Frame:
         served = self._served(request)

@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import signal
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
-from crosscheck.implementations.manner import Manner
-from crosscheck.isolation.description import describe
-from crosscheck.isolation.failures import (
-    IsolationError,
-    Missing,
-    ProtocolViolation,
-    TimedOut,
-    WorkerDied,
-)
+from crosscheck.evaluation import ImplementationError, NotOffered
+from crosscheck.isolation.failures import IsolationError, ProtocolViolation, TimedOut, WorkerDied
 from crosscheck.isolation.hardening.levels import Level
 from crosscheck.isolation.hardening.limits import Limits
 from crosscheck.isolation.launch import Zygote, shared
 from crosscheck.isolation.protocol import (
-    NONE,
+    MAX_TEXT,
     BadFrame,
     Entry,
     Frame,
     Kind,
-    Layout,
     Reader,
-    Role,
     Status,
+    decode,
     encode,
-    native,
 )
-from crosscheck.isolation.text import one_line, printable
-from crosscheck.spec import Array, Layer, Problem, Values
+from crosscheck.isolation.remote import RemoteImplementation
+from crosscheck.isolation.stream import Stream
+from crosscheck.isolation.text import printable
+from crosscheck.spec import Layer
 
 #: A convention: None for the notebook's, ``module:name`` of one that ships with crosscheck, a
 #: function that ships with it, the text of one and its name, or a whole `Manner`.
 Convention: TypeAlias = Any
+
+
+#: A reply, or what `Worker.ask` would raise instead.
+Answer: TypeAlias = "Frame | ImplementationError | NotOffered"
+#: Seconds that a worker may take to be made ready.
+READY = 30.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request, encoded.
+
+    Attributes:
+        data: the frame.
+        kind, sequence: as in the frame; the reply has them too.
+        room: bytes of arrays that the reply needs.
+    """
+
+    data: bytes
+    kind: Kind
+    sequence: int
+    room: int
 
 
 @contextmanager
@@ -104,22 +115,29 @@ class Worker:
         self.names: tuple[str, ...] = ()
         self.spent = 0.0
         self.generation = 0
-        self._stream: socket.socket | None = None
+        self._stream: Stream | None = None
         self._pid = 0
         self._sequence = 0
+        self._called: list[str] = []
         self._start()
 
     def _start(self) -> None:
         self.generation += 1
-        self._stream, self._pid = self.zygote.fork(self.limits)
-        self._reader = Reader(self._read, self.limits.reply)
+        end, self._pid = self.zygote.fork(self.limits)
+        self._stream = Stream(end)
+        self._stream.deadline = time.monotonic() + READY
         try:
-            self._receive(Kind.READY, 0, max(self.limits.seconds, 30.0), 0)
-        except ImplementationError as error:  # nothing of the submission has run yet
-            raise IsolationError(f"a worker could not be made ready: {error}") from None
+            ready = Reader(self._stream.read, 0).frame()
+        except (TimeoutError, EOFError, OSError, BadFrame):
+            ready = None
+        if ready is None or ready.kind is not Kind.READY:  # nothing of the submission has run yet
+            raise IsolationError(f"a worker could not be made ready: {_how(self._stop(0.5))}")
         try:
             reply = self.ask(Kind.LOAD, json.dumps(self.sources))
-            self.names = tuple(n for n in reply.text.split("\n") if n.isidentifier())[:500]
+            names, _, failure = reply.text.partition("\0")
+            self.names = tuple(n for n in names.split("\n") if n.isidentifier())[:500]
+            if failure:
+                self.failure = ImplementationError(printable(failure))
         except ImplementationError as error:
             self.failure = error
 
@@ -147,7 +165,9 @@ class Worker:
         items = (item,) if isinstance(item, str) else tuple(item)
         called = name or (items[0] if items else "submission")
         chosen = convention if convention is not None else self.convention
-        return RemoteImplementation(self, items, called, chosen, strict)
+        key = f"{called}/{sum(other == called for other in self._called)}"
+        self._called.append(called)
+        return RemoteImplementation(self, items, called, chosen, strict, key)
 
     @property
     def level(self) -> Level:
@@ -167,7 +187,7 @@ class Worker:
         """
         if self.alive:
             return
-        if self.failure is not None:
+        if isinstance(self.failure, WorkerDied):
             raise self.failure
         if self.spent >= self.limits.total:
             raise TimedOut(f"the submission had used its {self.limits.total:g} s before this")
@@ -196,77 +216,91 @@ class Worker:
             ImplementationError: the submission's own exception.
             NotOffered: it lacks an option.
         """
+        self._sequence += 1
+        request = encode(Frame(kind, self._sequence, tuple(entries), text))
+        with self._timed() as stream:
+            try:
+                stream.send(request)
+                reply = Reader(stream.read, 0).frame(self.limits.reply + room)
+            except (TimeoutError, EOFError, OSError, BadFrame) as error:
+                raise self._ended(error) from None
+            return self._checked(reply, kind, self._sequence)
+
+    def converse(self, requests: Sequence[Request]) -> tuple[list[bytes], Exception | None]:
+        """Send many requests at once, each already encoded.
+
+        Returns:
+            The raw replies that came, for `answers`, and what ended it early, if anything did.
+        """
+        with self._timed() as stream:
+            return stream.exchange(
+                b"".join(request.data for request in requests),
+                [self.limits.reply + request.room for request in requests],
+                self.limits.seconds,
+                MAX_TEXT,
+            )
+
+    def answers(
+        self, requests: Sequence[Request], raw: Sequence[bytes], error: Exception | None
+    ) -> list[Answer]:
+        """What `ask` would have given or raised for each request of `converse`.
+
+        A reply that ends the process is the last; there are none for the requests after it.
+        """
+        found: list[Answer] = []
+        for request, reply in zip(requests, raw, strict=False):
+            try:
+                found.append(self._checked(decode(reply), request.kind, request.sequence))
+            except WorkerDied as ended:
+                return [*found, ended]
+            except (ImplementationError, NotOffered) as raised:
+                found.append(raised)
+            except BadFrame as bad:
+                return [*found, self._ended(bad)]
+        return found if error is None else [*found, self._ended(error)]
+
+    def _checked(self, reply: Frame, kind: Kind, sequence: int) -> Frame:
+        if reply.kind is not kind or reply.sequence != sequence:
+            raise self._ended(BadFrame("an answer to another question"))
+        if reply.status is Status.DONE:
+            return reply
+        message = printable(reply.text)
+        if reply.status is Status.NOT_OFFERED:
+            raise NotOffered(message)
+        raise ImplementationError(message)
+
+    @contextmanager
+    def _timed(self) -> Iterator[Stream]:
+        """The stream, with a deadline; what passes until it is given back is spent."""
         if self._stream is None:
             raise WorkerDied("the submission's process has ended")
         seconds = min(self.limits.seconds, self.limits.total - self.spent)
         if seconds <= 0:
-            raise self._ended(timed_out=True)
-        self._sequence += 1
-        frame = Frame(kind, self._sequence, tuple(entries), text)
+            raise self._ended(TimeoutError())
         started = time.monotonic()
-        self._deadline = started + seconds
+        self._stream.deadline = started + seconds
         try:
-            self._send(encode(frame))
-            reply = self._receive(kind, self._sequence, seconds, room)
+            yield self._stream
         finally:
             self.spent += time.monotonic() - started
-        message = printable(reply.text) if kind is not Kind.OUTPUT else reply.text
-        if reply.status is Status.NOT_OFFERED:
-            raise NotOffered(message)
-        if reply.status is not Status.DONE:
-            raise ImplementationError(message)
-        return reply
 
-    def _send(self, data: bytes) -> None:
-        assert self._stream is not None
-        try:
-            self._stream.settimeout(max(0.001, self._deadline - time.monotonic()))
-            self._stream.sendall(data)
-        except TimeoutError:
-            raise self._ended(timed_out=True) from None
-        except OSError:
-            raise self._ended() from None
-
-    def _receive(self, kind: Kind, sequence: int, seconds: float, room: int) -> Frame:
-        self._deadline = time.monotonic() + seconds
-        try:
-            reply = self._reader.frame(self.limits.reply + room)
-        except TimeoutError:
-            raise self._ended(timed_out=True) from None
-        except (EOFError, OSError):
-            raise self._ended() from None
-        except BadFrame as error:
-            raise self._violation(str(error)) from None
-        if reply.kind is not kind or reply.sequence != sequence:
-            raise self._violation("an answer to another question")
-        return reply
-
-    def _read(self, count: int) -> bytes:
-        stream = self._stream
-        assert stream is not None
-        parts = bytearray()
-        while len(parts) < count:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            stream.settimeout(left)
-            part = stream.recv(min(count - len(parts), 1 << 20))
-            if not part:
-                raise EOFError
-            parts += part
-        return bytes(parts)
-
-    def _violation(self, what: str) -> ProtocolViolation:
-        self._stop()
-        return ProtocolViolation(
-            f"the submission's process sent something else than an answer: {what}"
-        )
-
-    def _ended(self, timed_out: bool = False) -> WorkerDied:
-        status = self._stop(0.0 if timed_out else 0.5)
-        if timed_out:
+    def _ended(self, error: Exception) -> WorkerDied:
+        """End the process; what has happened, as an exception to raise."""
+        if isinstance(error, BadFrame):
+            self._stop()
+            return ProtocolViolation(
+                f"the submission's process sent something else than an answer: {error}"
+            )
+        if isinstance(error, TimeoutError):
+            self._stop()
             return TimedOut(f"stopped after {self.limits.seconds:g} s: an endless loop, perhaps")
-        return WorkerDied(_how(status))
+        return WorkerDied(_how(self._stop(patience=0.5)))
+
+    def violation(self, what: str) -> ProtocolViolation:
+        """End the process for an answer that cannot be one."""
+        found = self._ended(BadFrame(what))
+        assert isinstance(found, ProtocolViolation)
+        return found
 
     def _stop(self, patience: float = 0.0) -> dict[str, Any]:
         if self._stream is None:
@@ -285,7 +319,8 @@ def _how(found: Mapping[str, Any]) -> str:
     if found.get("killed"):
         return "the submission closed its connection to the grader"
     if status < 0:
-        name = signal.Signals(-status).name
+        known = {int(s): s.name for s in signal.Signals}
+        name = known.get(-status, f"signal {-status}")
         why = {
             "SIGXCPU": "its processor time was up",
             "SIGKILL": "killed from outside, probably for memory",
@@ -293,190 +328,3 @@ def _how(found: Mapping[str, Any]) -> str:
         }.get(name, "")
         return f"the submission's process was ended by {name}" + (f": {why}" if why else "")
     return f"the submission ended its process with exit code {status}"
-
-
-class RemoteImplementation:
-    """An implementation in a worker."""
-
-    def __init__(
-        self,
-        worker: Worker,
-        items: tuple[str, ...],
-        name: str,
-        convention: Convention,
-        strict: bool,
-    ) -> None:
-        self.worker = worker
-        self.items = items
-        self._name = name
-        self.convention = convention
-        self.strict = strict
-        self.dead: WorkerDied | None = None
-        self._number: tuple[int, int] | None = None
-        self.taken = ""
-        self.notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        return self._name
-
-    def bind(self, problem: Problem) -> RemoteBound:
-        """Construct it in the worker.
-
-        Raises:
-            NotOffered: it lacks an option.
-            Missing: the submission does not define it.
-            ImplementationError: its constructor raised, or it ended the process before.
-        """
-        number = self._define()
-        reply = self.ask(Kind.BIND, f"{number}\n{describe(problem)}")
-        self.notes = tuple(one_line(line) for line in reply.text.split("\n")[1:9] if line)
-        return RemoteBound(self, problem, self._integer(reply), self.worker.generation)
-
-    def _define(self) -> int:
-        if self.dead is not None:
-            raise self.dead
-        self.worker.revive()
-        if self._number is not None and self._number[0] == self.worker.generation:
-            return self._number[1]
-        for item in self.items:
-            if self.worker.failure is None and item not in self.worker.names:
-                near = difflib.get_close_matches(item, self.worker.names, 3, 0.5)
-                hint = f"; it defines {', '.join(near)}" if near else ""
-                raise Missing(f"the submission does not define {item}{hint}", item, tuple(near))
-        if self.worker.failure is not None:
-            raise self.worker.failure
-        convention = self.convention
-        if isinstance(convention, Manner):
-            convention = {"manner": convention.to_json()}
-        elif callable(convention):
-            convention = f"{convention.__module__}:{convention.__name__}"
-        request = {
-            "names": self.items, "convention": convention, "strict": self.strict, "called": self._name
-        }  # fmt: skip
-        reply = self.ask(Kind.DEFINE, json.dumps(request))
-        _, _, self.taken = one_line(reply.text).partition(" ")
-        self._number = (self.worker.generation, self._integer(reply))
-        return self._number[1]
-
-    def _integer(self, reply: Frame) -> int:
-        first = reply.text.partition("\n")[0]
-        if not first.isascii() or not first.isdigit() or len(first) > 9:
-            raise self.worker._violation("no number where one was asked for")
-        return int(first)
-
-    def ask(self, *arguments: Any) -> Frame:
-        """`Worker.ask`; whoever ends the process stays failed."""
-        if self.dead is not None:
-            raise self.dead
-        try:
-            return self.worker.ask(*arguments)
-        except WorkerDied as error:
-            self.dead = error
-            raise
-
-
-class RemoteBound:
-    """A bound implementation in a worker.
-
-    Attributes:
-        aliases: of the last evaluation, quantity → the given array that it shares memory with,
-            as the worker says.
-    """
-
-    def __init__(
-        self, implementation: RemoteImplementation, problem: Problem, number: int, generation: int
-    ) -> None:
-        self.implementation = implementation
-        self.problem = problem
-        self.number = number
-        self.generation = generation
-        self.given = tuple(problem.given)
-        self.outputs = (*problem.outputs, *problem.buffers)
-        self.wanted = problem.differentiable
-        self.cotangents = problem.differentiable_outputs
-        self.aliases: dict[str, str] = {}
-        shapes = problem.shapes()
-        # Everything once more, in the widest dtype: outputs, gradients, and what was changed.
-        self.room = 16 * 3 * sum(int(np.prod(s, dtype=np.int64)) for s in shapes.values())
-
-    def forward(self, values: Values) -> Mapping[str, Array]:
-        """The forward pass in the worker. `values` stay as they are."""
-        reply = self._ask(Kind.FORWARD, values, {})
-        return self._read(reply, values, {}).outputs
-
-    def vjp(self, values: Values, cotangents: Values) -> Evaluation:
-        """Forward and backward on a newly constructed layer.
-
-        What the submission did to its copies of the arguments is done to `values` and `cotangents`
-        too, so that whoever looks for a change sees it; read-only arrays stay as they are.
-        """
-        return self._read(self._ask(Kind.VJP, values, cotangents), values, cotangents)
-
-    def again(self, values: Values, cotangents: Values) -> Evaluation:
-        """Forward and backward on the layer of the call before."""
-        return self._read(self._ask(Kind.AGAIN, values, cotangents), values, cotangents)
-
-    def reread(self) -> Evaluation:
-        """The arrays of the last answer as they are in the worker now."""
-        return self._read(self._ask(Kind.REREAD, {}, {}), {}, {})
-
-    def _ask(self, kind: Kind, values: Values, cotangents: Values) -> Frame:
-        if self.generation != self.implementation.worker.generation:
-            raise WorkerDied("the submission's process has ended since")
-        entries = [
-            Entry(Role.VALUE, i, values[name], _layout(values[name]))
-            for i, name in enumerate(self.given)
-            if name in values
-        ]
-        entries += [
-            Entry(Role.COTANGENT, i, cotangents[name], _layout(cotangents[name]))
-            for i, name in enumerate(self.cotangents)
-            if name in cotangents
-        ]
-        return self.implementation.ask(kind, str(self.number), entries, self.room)
-
-    def _read(self, reply: Frame, values: Values, cotangents: Values) -> Evaluation:
-        outputs: dict[str, Array] = {}
-        gradients: dict[str, Array] = {}
-        given = [*values, *cotangents]
-        self.aliases = {}
-        for entry in reply.entries:
-            names = {
-                Role.OUTPUT: self.outputs, Role.GRADIENT: self.wanted,
-                Role.VALUE: self.given, Role.COTANGENT: self.cotangents,
-            }[entry.role]  # fmt: skip
-            if entry.index >= len(names):
-                raise self.implementation.worker._violation("an array that was not asked for")
-            name, array = names[entry.index], native(entry.array)
-            if entry.role is Role.OUTPUT:
-                outputs[name] = array
-            elif entry.role is Role.GRADIENT:
-                gradients[name] = array
-            else:
-                _change((values if entry.role is Role.VALUE else cotangents).get(name), array)
-                continue
-            if entry.alias != NONE and entry.alias < len(given):
-                quantity = name if entry.role is Role.OUTPUT else f"grad_{name}"
-                self.aliases[quantity] = given[entry.alias]
-        who = self.implementation.name
-        absent = {n: f"{who} leaves no gradient of {n}" for n in self.wanted if n not in gradients}
-        return Evaluation(outputs, gradients, absent)
-
-
-def _layout(array: Array) -> Layout:
-    if not array.flags.writeable:
-        return Layout.READONLY
-    return Layout.PLAIN if array.flags.c_contiguous else Layout.STRIDED
-
-
-def _change(argument: Array | None, changed: Array) -> None:
-    """Do to the argument what was done to its copy."""
-    if (
-        argument is not None
-        and argument.flags.writeable
-        and argument.shape == changed.shape
-        and argument.dtype == changed.dtype
-    ):
-        argument[...] = changed

@@ -171,6 +171,7 @@ def main(descriptor: int, folder: str, extra: Sequence[str], without: Sequence[s
     facts = {"level": int(level), "measures": hardening.measures, "missing": hardening.missing}
     control.sendall(json.dumps(facts).encode())
     os.dup2(hardening.null, 2)
+    preload.close_doors(hardening.extra)
     gc.collect()
     gc.freeze()
     Zygote(control, hardening).serve()
@@ -250,7 +251,6 @@ class Zygote:
         status = UNREADY
         try:
             self.hardening.apply(slot, most, [stream])
-            preload.close_doors(self.hardening.extra)
             os.write(stream, encode(Frame(Kind.READY, 0)))
             status = 1
             runtime.run(stream, most.output)
