@@ -1,7 +1,7 @@
 """Which mistakes an exercise would not notice: its solution, broken in every small way, is judged.
 
 A broken version that earns all points went unnoticed. Whether it is wrong at all is asked of the exercise
-at full strength: all sizes drawn, every quantity worth points, every witness. What even that does
+at full strength: all sizes drawn, every quantity worth points, a framework and the numeric derivative asked. What even that does
 not see (a factor of the initial weights) changes nothing that is asked for, and is not counted.
 """
 
@@ -129,7 +129,9 @@ def strengthened(exercise: Exercise) -> Exercise:
         )
         for item in exercise.items
     )
-    return replace(exercise, items=items, against=None, mismatch=0.0)
+    framework = exercise.against is not None and {"torch", "jax"} & set(exercise.against)
+    against = tuple({*exercise.against, "numeric"}) if framework and exercise.against else None
+    return replace(exercise, items=items, against=against, mismatch=0.0)
 
 
 def advice(exercise: Exercise) -> list[str]:

@@ -91,7 +91,8 @@ class ForgivingBound:
         return self._evaluate("again", values, cotangents)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        # What a process that is gone could have said about its answers is not known.
+        if name.startswith("_") or self.owner.fatal is not None:
             raise AttributeError(name)
         return getattr(self.current(), name)
 

@@ -100,8 +100,10 @@ class Marker:
                    if k.startswith(f"{number}/")}  # fmt: skip
             if own:
                 self.oracles[item.title] = own
-        self.zygote = Zygote(extra(exercise), settings.without) if settings.without else shared(
-            extra(exercise)
+        self.zygote = (
+            Zygote(extra(exercise), settings.without)
+            if settings.without
+            else shared(extra(exercise))
         )
         self.zygote.require(settings.level)
         self.scripts: dict[tuple[str, ...], Script] = {}
@@ -126,7 +128,10 @@ class Marker:
                 around=self._item,
             )
             data = plain(result)
-        del data["seconds"], data["seed"]  # no student is told, and a second run is to give the same
+        del (
+            data["seconds"],
+            data["seed"],
+        )  # no student is told, and a second run is to give the same
         data["submission"] = one_line(result.name)
         data["problems"] = [printable(text, 2000) for text in data["problems"]]
         data["notes"] = [printable(text, 500) for text in data["notes"]]
