@@ -192,7 +192,12 @@ def _status(
 ) -> tuple[Status, str]:
     """What the comparisons of one quantity come to, and the reason if it is somebody's exception."""
     wrong = [c for c in comparisons if c.verdict is Verdict.DISAGREE and c.kind is not Kind.RAISED]
+    agrees = [c for c in comparisons if c.verdict is Verdict.AGREE]
     missing = [c for c in wrong if c.kind is Kind.MISSING]
+    if not wrong and not agrees:  # without an oracle a gradient that is not there is unchecked
+        missing = [
+            c for c in comparisons if c.reason.startswith((f"{subject}.", f"{subject} leaves"))
+        ]
     if missing:
         reason = missing[0].reason
         return (
@@ -202,7 +207,6 @@ def _status(
         return Status.RAISED, raised[0].reason
     oracles = [c for c in wrong if c.right != NUMERIC]
     numeric = [c for c in comparisons if c.right == NUMERIC]
-    agrees = [c for c in comparisons if c.verdict is Verdict.AGREE]
     if not wrong:
         return (Status.RIGHT, "") if agrees else (Status.UNCHECKED, _why(comparisons))
     if forward_wrong and numeric:
@@ -215,7 +219,7 @@ def _status(
 
 
 def _why(comparisons: Sequence[Comparison]) -> str:
-    return next((c.reason for c in comparisons if c.reason), "nothing was compared")
+    return next((c.reason for c in comparisons if c.reason), "there was nobody to compare it with")
 
 
 def _contract(

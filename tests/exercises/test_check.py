@@ -176,3 +176,9 @@ def test_with_a_framework_as_the_witness(tmp_path, capsys, monkeypatch):
     assert run("check", "a.py", "--against", "torch,numeric", "--json", "-") == 0
     data = json.loads(capsys.readouterr().out)
     assert data["earned"] == 11 and set(data["witnesses"]) == {"torch", "numeric"}
+
+
+def test_a_backward_that_raises_breaks_no_clause_of_the_contract(tmp_path, capsys):
+    text = RIGHT["lecture"].replace("np.sum(grad_output, axis=0)", "np.sum(grad_ouput, axis=0)")
+    code, said = checked(tmp_path, capsys, text)
+    assert code == 1 and "8 of 11 points" in said and "name 'grad_ouput' is not defined" in said
