@@ -94,14 +94,15 @@ class Marker:
         self.settings = settings
         kept = Record.from_bytes(settings.record)
         self.oracles: dict[str, Any] = {}
-        everyone = kept.oracles()
         for number, item in enumerate(exercise.items):
-            own = {k.partition("/")[2]: o for k, o in everyone.items()
-                   if k.startswith(f"{number}/")}  # fmt: skip
+            own = kept.oracles(f"{number}/", reference(item.layer))
             if own:
+                kept.require(drawn(item, settings.seed), f"{number}/")
                 self.oracles[item.title] = own
-        self.zygote = Zygote(extra(exercise), settings.without) if settings.without else shared(
-            extra(exercise)
+        self.zygote = (
+            Zygote(extra(exercise), settings.without)
+            if settings.without
+            else shared(extra(exercise))
         )
         self.zygote.require(settings.level)
         self.scripts: dict[tuple[str, ...], Script] = {}
@@ -126,7 +127,10 @@ class Marker:
                 around=self._item,
             )
             data = plain(result)
-        del data["seconds"], data["seed"]  # no student is told, and a second run is to give the same
+        del (
+            data["seconds"],
+            data["seed"],
+        )  # no student is told, and a second run is to give the same
         data["submission"] = one_line(result.name)
         data["problems"] = [printable(text, 2000) for text in data["problems"]]
         data["notes"] = [printable(text, 500) for text in data["notes"]]
