@@ -151,6 +151,7 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
             for c in _plain(of[quantity])
         )
     }
+    remembers = f"{CONTRACT}: second call gives the same" in findings
     for quantity, points in item.points.items():
         if quantity == CONTRACT:
             status, finding, reason = _contract(of, findings, report.notes)
@@ -163,6 +164,9 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
             finding = findings.get(quantity)
             if finding is not None and finding.code == MISMATCH and status is not Status.RIGHT:
                 status = Status.MISMATCH
+            if status is Status.WRONG and remembers and finding is not None:
+                if finding.code == "not-its-own-derivative":
+                    status = Status.FOLLOWS  # the forward answers what it was asked before
         earned = points if status in EARNS else 0.0
         earned = points * exercise.mismatch if status is Status.MISMATCH else earned
         kept = None if status in (Status.RIGHT, Status.UNCHECKED) else finding
