@@ -140,7 +140,12 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
         if subject in (comparison.left, comparison.right) and comparison.known is None:
             of.setdefault(comparison.quantity, []).append(comparison)
     raised = [c for c in of.get("output", ()) if c.kind is Kind.RAISED]
-    raised += [c for cs in of.values() for c in cs if c.kind is Kind.RAISED and c not in raised]
+    raised += [
+        c
+        for cs in of.values()
+        for c in cs
+        if c.kind is Kind.RAISED and not any(c is r for r in raised)
+    ]
     marks = []
     wrong_outputs = {
         quantity
@@ -210,8 +215,10 @@ def _status(
     if not wrong:
         return (Status.RIGHT, "") if agrees else (Status.UNCHECKED, _why(comparisons))
     if forward_wrong and numeric:
-        own = not any(c.verdict is Verdict.DISAGREE for c in numeric) and any(
-            c.verdict is Verdict.AGREE for c in numeric
+        # In every case where it differs it must be known to be the derivative of what was written.
+        consistent = {c.case.id for c in numeric if c.verdict is Verdict.AGREE}
+        own = not any(c.verdict is Verdict.DISAGREE for c in numeric) and all(
+            c.case.id in consistent for c in oracles
         )
         if own or not oracles:
             return Status.FOLLOWS, ""

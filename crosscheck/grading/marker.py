@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.comparison import Comparison
+from crosscheck.evaluation import Implementation
 from crosscheck.exercises import Exercise, Item, ItemResult, judge
 from crosscheck.exercises.judging import Judged, drawn
 from crosscheck.exercises.marking import plain
@@ -58,6 +59,21 @@ def record(exercise: Exercise, seed: int) -> Record:
     return found
 
 
+def recorded(exercise: Exercise, kept: Record, seed: int) -> dict[str, dict[str, Implementation]]:
+    """Item title → recorded oracles, for `crosscheck.exercises.judge`.
+
+    Raises:
+        CaseError: the record was made for another exercise or another seed.
+    """
+    found = {}
+    for number, item in enumerate(exercise.items):
+        own = kept.oracles(f"{number}/", reference(item.layer))
+        if own:
+            kept.require(drawn(item, seed), f"{number}/")
+            found[item.title] = own
+    return found
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that a marking process is told.
@@ -92,14 +108,7 @@ class Marker:
     def __init__(self, exercise: Exercise, settings: Settings) -> None:
         self.exercise = exercise
         self.settings = settings
-        kept = Record.from_bytes(settings.record)
-        self.oracles: dict[str, Any] = {}
-        everyone = kept.oracles()
-        for number, item in enumerate(exercise.items):
-            own = {k.partition("/")[2]: o for k, o in everyone.items()
-                   if k.startswith(f"{number}/")}  # fmt: skip
-            if own:
-                self.oracles[item.title] = own
+        self.oracles = recorded(exercise, Record.from_bytes(settings.record), settings.seed)
         self.zygote = (
             Zygote(extra(exercise), settings.without)
             if settings.without
@@ -224,14 +233,11 @@ class Rehearsing:
 
 
 def extra(exercise: Exercise) -> tuple[str, ...]:
-    """The modules of an exercise that a zygote does not have anyway."""
-    from crosscheck.isolation.preload import STANDARD
+    """The modules of an exercise that a zygote does not have anyway, and may have."""
+    from crosscheck.isolation.preload import NUMPY, REFUSED, STANDARD
 
-    return tuple(
-        name
-        for name in exercise.imports
-        if name != "numpy" and name not in STANDARD and name != "__future__"
-    )
+    there = {*NUMPY, *STANDARD}
+    return tuple(n for n in exercise.imports if n not in there and n not in REFUSED)
 
 
 def _light(found: ItemResult) -> ItemResult:
