@@ -13,7 +13,7 @@ import numpy as np
 from crosscheck.case import Case
 from crosscheck.comparison import Comparison, Kind, Outcome, Verdict
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
-from crosscheck.spec import Values
+from crosscheck.spec import Array, Values
 from crosscheck.tolerance import quantities
 
 CLAUSES = (
@@ -63,7 +63,7 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
         lambda: _changed(
             upstream, case.upstream(), "changes the upstream gradient of {name}", case
         ),
-        lambda: _repeated(bound, case, kept),
+        lambda: _repeated(bound, case, kept) or _remembers(subject, bound, case),
         lambda: _independent(subject, case, kept),
         lambda: _alias(first, values, upstream, aliases),
     )
@@ -109,15 +109,34 @@ def _repeated(bound: Bound, case: Case, kept: Values) -> str | None:
     return f"{name} is another after a second call with the same arguments"
 
 
+def _remembers(subject: Implementation, bound: Bound, case: Case) -> str | None:
+    """Whether an object that was used answers other arguments as a new one does."""
+    other = _other(case)
+    try:
+        used = getattr(bound, "again", bound.vjp)(_other(case), case.upstream())
+        fresh = subject.bind(case.problem).vjp(other, case.upstream())
+    except ImplementationError as error:
+        return f"a second call with other arguments raised: {error}"
+    name = _same(used, {k: array.copy() for k, array in quantities(fresh).items()})
+    if name is None:
+        return None
+    return (
+        f"{name} of a second call with other arguments is not what a new object gives: it remembers"
+    )
+
+
+def _other(case: Case) -> dict[str, Array]:
+    """Other values: turned round and halved, so still probabilities where they were."""
+    given = case.arrays().items()
+    return {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in given}
+
+
 def _independent(subject: Implementation, case: Case, kept: Values) -> str | None:
     """Evaluate one instance, use another on other values, look at the first one's answer."""
     try:
         one = subject.bind(case.problem)
         first = one.vjp(case.arrays(), case.upstream())
-        # Turned round and halved: other values, and still probabilities where they were.
-        given = case.arrays().items()
-        other = {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in given}
-        subject.bind(case.problem).vjp(other, case.upstream())
+        subject.bind(case.problem).vjp(_other(case), case.upstream())
         first = getattr(one, "reread", lambda: first)()
     except ImplementationError as error:
         return f"a second instance raised: {error}"

@@ -15,7 +15,9 @@ from crosscheck.cli import exit_codes
 from crosscheck.cli.check import check
 from crosscheck.cli.doctor import doctor
 from crosscheck.cli.exercise import exercise
+from crosscheck.cli.grade import grade
 from crosscheck.cli.list import list_layers
+from crosscheck.cli.record import record
 from crosscheck.cli.replay import replay
 from crosscheck.cli.run import run
 from crosscheck.cli.train import train
@@ -75,6 +77,8 @@ for command in (
     run,
     check,
     exercise,
+    grade,
+    record,
     train,
     replay,
     list_layers,

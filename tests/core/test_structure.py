@@ -46,7 +46,7 @@ def imports(path, package="crosscheck"):
                 else {f"{package}.{a.name}" for a in node.names}
             )
         elif isinstance(node, ast.Import):
-            found |= {a.name for a in node.names if a.name.startswith(package)}
+            found |= {a.name for a in node.names if a.name.startswith(f"{package}.")}
     return found
 
 

@@ -272,7 +272,9 @@ def method_accepts(subject: Any, method: str, positional: int) -> bool:
     function = getattr(subject, method, None)
     if function is None:
         return False
-    return accepts(function, positional + isinstance(subject, type))
+    bare = inspect.getattr_static(subject, method, None)
+    bound = not isinstance(subject, type) or isinstance(bare, staticmethod | classmethod)
+    return accepts(function, positional + (not bound))
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
