@@ -137,7 +137,7 @@ def check_cases(
             contract_done = True
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
-    findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    findings = explain(judge(panel.subject.name, comparisons), comparisons, panel)
     if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     return Report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from plants.plant import Plant, known, wrong_forward, wrong_gradient, wrong_methods
 from plants.scale import WEIGHTED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from plants.plant import Plant, known, wrong_gradient
 
 ELEMENTS = ["MSELoss", "HuberLoss", "L1Loss", "SmoothL1Loss", "BCEWithLogitsLoss", "KLDivLoss",
@@ -30,7 +31,9 @@ def plants():
             5, "times N", layer, lambda g, s, p, *a: g * len(p), ("multiplied-by-size",),
             ({"reduction": "sum"},),
         )  # fmt: skip
-        yield _loss(6, "1 over N twice", layer, lambda g, s, p, *a: g / len(p), ("divided-by-size",))
+        yield _loss(
+            6, "1 over N twice", layer, lambda g, s, p, *a: g / len(p), ("divided-by-size",)
+        )
     for layer in ELEMENTS:
         yield _loss(
             3, "over N only", layer, lambda g, s, p, *a: g * p.shape[1], ("multiplied-by-size",)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+
 from plants.plant import Plant, known, with_parameter, wrong_forward, wrong_gradient, wrong_methods
 from plants.reduction import CONVOLUTIONS
-
 from reference_nn import windows as lib
 from reference_nn.convolution import _matrix, _rows
 
@@ -105,7 +105,7 @@ def plants():
         )  # fmt: skip
         yield Plant(
             34, "unpadded in backward", layer, wrong_methods(layer, backward=_without_padding),
-            ("output", "grad_x", "grad_weights"), ("only-with-padding",), PADDED,
+            ("output", "grad_x", "grad_weights"), ("only-with-padding", "padding-offset"), PADDED,
         )  # fmt: skip
     for layer in ("MaxPool2d", "MaxPool1d", "MaxPool3d"):
         yield Plant(
