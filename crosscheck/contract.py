@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,8 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
             first = bound.vjp(values, upstream)
     except ImplementationError:
         return []
+    # An implementation in another process says what shared memory there; none of it does here.
+    aliases: Mapping[str, str] = dict(getattr(bound, "aliases", {}))
     kept = {name: array.copy() for name, array in quantities(first).items()}
 
     def clause(name: str, reason: str | None) -> Comparison:
@@ -60,11 +62,18 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
         return Comparison(case, f"contract: {name}", subject.name, "contract", outcome)
 
     checks: tuple[Callable[[], str | None], ...] = (
-        lambda: _changed(values, case.arrays(), "changes its input", case),
-        lambda: _changed(upstream, case.upstream(), "changes the upstream gradient of", case),
+        lambda: _changed(
+            values,
+            case.arrays(),
+            "changes its {kind} {name}, and with it what its backward gets",
+            case,
+        ),
+        lambda: _changed(
+            upstream, case.upstream(), "changes the upstream gradient of {name}", case
+        ),
         lambda: _repeated(bound, case, kept),
         lambda: _independent(subject, case),
-        lambda: _alias(first, values, upstream),
+        lambda: _alias(first, values, upstream, aliases),
         lambda: _special(bound),
         lambda: _interleaved(bound, case, kept),
         lambda: _printed(printed.getvalue()),
@@ -79,7 +88,8 @@ def _changed(after: Values, before: Values, what: str, case: Case) -> str | None
         if name in case.problem.buffers:
             continue
         if not np.array_equal(after[name], array, equal_nan=array.dtype.kind == "f"):
-            return f"{what} {name}"
+            kind = "parameter" if name in case.problem.parameters else "input"
+            return what.format(kind=kind, name=name)
     return None
 
 
@@ -117,6 +127,7 @@ def _independent(subject: Implementation, case: Case) -> str | None:
         first = one.vjp(case.arrays(), case.upstream())
         own = {name: array.copy() for name, array in quantities(first).items()}
         subject.bind(case.problem).vjp(_others(case.arrays()), case.upstream())
+        first = getattr(one, "reread", lambda: first)()
     except ImplementationError as error:
         return f"a second instance raised: {error}"
     name = _same(first, own)
@@ -163,7 +174,11 @@ def _printed(text: str) -> str | None:
     return f"prints while it computes: {first!r}"
 
 
-def _alias(found: Evaluation, values: Values, upstream: Values) -> str | None:
+def _alias(
+    found: Evaluation, values: Values, upstream: Values, aliases: Mapping[str, str]
+) -> str | None:
+    for name, source in aliases.items():
+        return f"{name} is a view of {source}: changing one changes the other"
     given = {**values, **{f"the upstream gradient of {k}": a for k, a in upstream.items()}}
     for name, array in quantities(found).items():
         for source, memory in given.items():

@@ -7,12 +7,22 @@ size from the output before it, every other axis is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.errors import UsageError
-from crosscheck.implementations.conventions import Call, Convention, Named, build, notebook
+from crosscheck.implementations.conventions import (
+    CONVENTIONS,
+    Call,
+    Convention,
+    Named,
+    build,
+    by_guess,
+    notebook,
+)
 from crosscheck.implementations.numpy_layer import NumpyImplementation
 from crosscheck.sampling import DEFAULT_RANGE
 from crosscheck.sampling import build as build_case
@@ -184,7 +194,7 @@ def stage_cases(
 
 
 def compose(
-    subject: Sequence[Any], spec: Network, convention: Convention | None
+    subject: Sequence[Any], spec: Network, convention: Convention | str | None
 ) -> NumpyImplementation:
     """A list of classes, one per stage, as the implementation of a network.
 
@@ -194,7 +204,8 @@ def compose(
     if len(subject) != len(spec.stages):
         raise UsageError(f"{spec.name} has {len(spec.stages)} layers, {len(subject)} were given")
     names = "→".join(getattr(s, "__name__", type(s).__name__) for s in subject)
-    return NumpyImplementation(tuple(subject), chain_convention(convention or notebook), names)
+    one = CONVENTIONS[convention] if isinstance(convention, str) else convention or by_guess()
+    return NumpyImplementation(tuple(subject), chain_convention(one), names)
 
 
 # --- pieces ---------------------------------------------------------------------------------
@@ -218,12 +229,17 @@ def _words(tensor: Tensor, layer: Layer) -> list[str]:
 
 
 def _in_stage(index: int, tensor: Tensor) -> Tensor:
-    """The tensor of a stage, as one of the network: its shape is asked of the stage's problem."""
+    """The tensor of a stage, as one of the network: shape and values are asked of the stage."""
 
-    def shape(p: Problem) -> Shape:
-        return tensor.shape(_network(p).problems(p)[index])
+    def stage(p: Problem) -> Problem:
+        return _network(p).problems(p)[index]
 
-    return Tensor(shape, tensor.domain, tensor.differentiable)
+    def draw(rng: np.random.Generator, shape: Shape, p: Problem) -> Array:
+        return tensor.domain.draw(rng, shape, stage(p))  # its sizes have the stage's names
+
+    return Tensor(
+        lambda p: tensor.shape(stage(p)), replace(tensor.domain, draw=draw), tensor.differentiable
+    )
 
 
 def _numbered(chain: Sequence[Stage], kind: str) -> dict[str, Tensor]:

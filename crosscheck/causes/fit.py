@@ -83,7 +83,7 @@ def sizes_of(problem: Problem) -> dict[str, float]:
     """The sizes that a factor may be made of: the axes, whole-number options, and the positions.
 
     ``positions`` is the number of output elements per sample and channel, where outputs have
-    axes of their own; ``kernel`` the number of a kernel's elements.
+    axes of their own; the product of a kernel's sizes is one size.
     """
     found = {name: float(size) for name, size in problem.sizes.items()}
     for name, value in problem.options.items():
@@ -96,7 +96,9 @@ def sizes_of(problem: Problem) -> dict[str, float]:
             found[f"output axis {axis + 2}"] = float(size)
     kernel = [n for name, n in problem.sizes.items() if name.startswith("kernel_")]
     if kernel:
-        found["kernel"] = float(np.prod(kernel))
+        found["·".join(n for n in problem.sizes if n.startswith("kernel_"))] = float(
+            np.prod(kernel)
+        )
     return found
 
 

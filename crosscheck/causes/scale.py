@@ -108,12 +108,13 @@ def _option(evidence: Evidence) -> Diagnosis | None:
             if any(not isinstance(o, float) or o in (0.0, 1.0) for o in values):
                 continue
             if all(np.isclose(k, form(o), rtol=SAME) for k, o in zip(known, values, strict=True)):
-                plain = number(known[0]) in ("1/2", "2", "-1")
+                # With one plain number the option may be a coincidence; a probability is none.
+                plain = number(known[0]) in ("1/2", "2", "-1") and name != "p"
                 certain = "proved" if len(set(values)) > 1 or not plain else "likely"
                 expression = text.format(o=name)
                 return Diagnosis(
                     certain,
-                    f"a factor of {expression}, which an option sets.",
+                    f"a factor of {expression}, which an option sets; {number(known[0])} here.",
                     (_seen(evidence) + f", which is {expression}.",),
                     {"factor": expression},
                 )

@@ -73,12 +73,12 @@ def _mutated(evidence: Evidence) -> Diagnosis | None:
 def _random(evidence: Evidence) -> Diagnosis | None:
     if evidence.finding.code == "contract" and "second call" not in evidence.quantity:
         return None
-    if not changes_twice(evidence):
+    if evidence.finding.code != "random-forward" and not changes_twice(evidence):
         return None
     return Diagnosis(
         "proved",
         "it is another one at every call, with the same arguments: something is drawn at random.",
-        ("two newly constructed layers gave different answers to the same question.",),
+        ("asked the same question again, it gave a different answer.",),
     )
 
 
@@ -192,7 +192,7 @@ RULES = (
         _random,
         "What is drawn at random, when, and is the same draw used in forward and backward?",
         "{q} changes from call to call. Draw once, keep what was drawn, and use it in both passes.",
-        (*VALUES, "contract"),
+        (*VALUES, "contract", "random-forward"),
     ),
     Rule(
         "state-kept",
@@ -285,5 +285,6 @@ RULES = (
         _rounded,
         "Is there an array or a constant of float32 on the way to {q}?",
         "{q} was float32 on the way. Keep the input's dtype throughout.",
+        (*VALUES, "low-precision"),
     ),
 )

@@ -12,7 +12,9 @@ import sys
 import click
 
 from crosscheck.cli import exit_codes
+from crosscheck.cli.check import check
 from crosscheck.cli.doctor import doctor
+from crosscheck.cli.exercise import exercise
 from crosscheck.cli.list import list_layers
 from crosscheck.cli.replay import replay
 from crosscheck.cli.run import run
@@ -56,6 +58,7 @@ def cli() -> None:
     \b
       crosscheck run                  reference_nn against every witness, as a table
       crosscheck run Linear Sigmoid   only these
+      crosscheck check FILE           one person's .py or notebook against an exercise
       crosscheck doctor               what is installed
 
     Exit codes: 0 all agree, 1 something disagrees, 2 wrong usage or unreadable input,
@@ -68,6 +71,8 @@ def cli() -> None:
 
 for command in (
     run,
+    check,
+    exercise,
     replay,
     list_layers,
     doctor,

@@ -3,12 +3,14 @@
 from crosscheck.derivative.differentiate import differentiate
 from crosscheck.derivative.elements import every_element
 from crosscheck.derivative.localise import Location, localise
+from crosscheck.derivative.narrow import Narrowed, narrow
 from crosscheck.derivative.probe import Forward, Probe, Status, Values
 from crosscheck.derivative.region import describe_region
 
 __all__ = [
     "Forward",
     "Location",
+    "Narrowed",
     "Probe",
     "Status",
     "Values",
@@ -16,4 +18,5 @@ __all__ = [
     "differentiate",
     "every_element",
     "localise",
+    "narrow",
 ]

@@ -123,17 +123,17 @@ def test_wrong_signatures():
 def test_missing_parameter_attribute():
     class Renamed:
         def __init__(self, i, o):
-            self.W, self.b = np.zeros((i, o)), np.zeros(o)
+            self.mat, self.off = np.zeros((i, o)), np.zeros(o)
 
         def forward(self, x):
-            return x @ self.W + self.b
+            return x @ self.mat + self.off
 
         def backward(self, x, g):
-            return g @ self.W.T
+            return g @ self.mat.T
 
     report = crosscheck.check("Linear", Renamed, options={})
     assert "has no attribute 'weights'" in report.findings[0].comparisons[0].reason
-    assert "W, b" in report.findings[0].comparisons[0].reason
+    assert "mat, off" in report.findings[0].comparisons[0].reason
 
 
 def test_too_many_outputs():
