@@ -90,10 +90,10 @@ def _option(evidence: Evidence) -> Diagnosis | None:
     if known is None or not evidence.enough:
         return None
     forms: dict[str, Callable[[float], float]] = {
-        "{o}": lambda o: o,
-        "1/{o}": lambda o: 1 / o,
         "1 - {o}": lambda o: 1 - o,
         "1/(1 - {o})": lambda o: 1 / (1 - o),
+        "{o}": lambda o: o,
+        "1/{o}": lambda o: 1 / o,
         "-{o}": lambda o: -o,
         "{o}²": lambda o: o * o,
     }

@@ -28,6 +28,8 @@ def _space(p: Problem) -> tuple[str, ...]:
 
 def _numbers(p: Problem, option: str, otherwise: int) -> tuple[int, ...] | None:
     n = len(_space(p))
+    if not n:
+        return None
     value = p.options.get(option, otherwise)
     if value is None:
         return tuple(p.sizes[f"kernel_{axis}"] for axis in _space(p))
