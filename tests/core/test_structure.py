@@ -23,7 +23,7 @@ ORDER = [
     {"comparison", "differences"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
-    {"causes", "optimizer_causes", "mismatch"},
+    {"causes", "optimizer_causes", "mismatch", "detective"},
     {"report"},
     {"checking"},
     {"submissions"},
