@@ -14,6 +14,7 @@ from crosscheck.case import DTYPES, Case
 from crosscheck.causes import explain
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
+from crosscheck.detective import investigate
 from crosscheck.errors import MissingFramework, UsageError, unknown
 from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
 from crosscheck.families import catalogue
@@ -162,9 +163,10 @@ def check_cases(
             contract_done = True
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
-    findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
+    findings = explain(judge(panel.subject.name, comparisons), comparisons, panel)
     findings = [explain_step(f, panel) for f in findings]
     findings = tell_apart(findings, panel.subject.name)
+    findings = investigate(findings, comparisons, panel)
     if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))

@@ -1,19 +1,23 @@
 """The contract of a layer: what has to hold besides the numbers.
 
 Inputs, parameters and upstream gradient are not changed; a second call gives the same; two
-instances share nothing; what is returned shares no memory with what was given.
+instances share nothing; what is returned shares no memory with what was given and is a plain array;
+backward belongs to the inputs it is given, whatever was called in between; nothing is printed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.comparison import Comparison, Kind, Outcome, Verdict
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
-from crosscheck.spec import Array, Values
+from crosscheck.spec import Values
 from crosscheck.tolerance import quantities
 
 CLAUSES = (
@@ -22,6 +26,9 @@ CLAUSES = (
     "second call gives the same",
     "two instances share nothing",
     "returns no alias",
+    "returns plain arrays",
+    "backward belongs to its inputs",
+    "prints nothing",
 )
 
 
@@ -38,7 +45,8 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
     try:
         bound = subject.bind(case.problem)
         values, upstream = case.arrays(), case.upstream()
-        first = bound.vjp(values, upstream)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            first = bound.vjp(values, upstream)
     except ImplementationError:
         return []
     # An implementation in another process says what shared memory there; none of it does here.
@@ -64,11 +72,14 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
             upstream, case.upstream(), "changes the upstream gradient of {name}", case
         ),
         lambda: _repeated(bound, case, kept) or _remembers(subject, bound, case),
-        lambda: _independent(subject, case, kept),
+        lambda: _independent(subject, case),
         lambda: _alias(first, values, upstream, aliases),
+        lambda: _special(bound),
+        lambda: _interleaved(bound, case, kept),
+        lambda: _printed(printed.getvalue()),
     )
     # The clauses that call again come last in time: aliases and changes are judged on the first call.
-    answers = {index: checks[index]() for index in (0, 1, 4, 2, 3)}
+    answers = {index: checks[index]() for index in (0, 1, 4, 5, 7, 2, 6, 3)}
     return [clause(CLAUSES[index], answers[index]) for index in range(len(CLAUSES))]
 
 
@@ -111,9 +122,9 @@ def _repeated(bound: Bound, case: Case, kept: Values) -> str | None:
 
 def _remembers(subject: Implementation, bound: Bound, case: Case) -> str | None:
     """Whether an object that was used answers other arguments as a new one does."""
-    other = _other(case)
+    other = _others(case.arrays())
     try:
-        used = getattr(bound, "again", bound.vjp)(_other(case), case.upstream())
+        used = getattr(bound, "again", bound.vjp)(_others(case.arrays()), case.upstream())
         fresh = subject.bind(case.problem).vjp(other, case.upstream())
     except ImplementationError as error:
         return f"a second call with other arguments raised: {error}"
@@ -125,23 +136,58 @@ def _remembers(subject: Implementation, bound: Bound, case: Case) -> str | None:
     )
 
 
-def _other(case: Case) -> dict[str, Array]:
-    """Other values: turned round and halved, so still probabilities where they were."""
-    given = case.arrays().items()
-    return {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in given}
-
-
-def _independent(subject: Implementation, case: Case, kept: Values) -> str | None:
+def _independent(subject: Implementation, case: Case) -> str | None:
     """Evaluate one instance, use another on other values, look at the first one's answer."""
     try:
         one = subject.bind(case.problem)
         first = one.vjp(case.arrays(), case.upstream())
-        subject.bind(case.problem).vjp(_other(case), case.upstream())
+        own = {name: array.copy() for name, array in quantities(first).items()}
+        subject.bind(case.problem).vjp(_others(case.arrays()), case.upstream())
         first = getattr(one, "reread", lambda: first)()
     except ImplementationError as error:
         return f"a second instance raised: {error}"
-    name = _same(first, kept)
+    name = _same(first, own)
     return None if name is None else f"{name} of one instance changes when another one is used"
+
+
+def _others(values: Values) -> dict[str, Any]:
+    """Turned round and halved: other values, and still probabilities where they were."""
+    return {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in values.items()}
+
+
+def _interleaved(bound: Bound, case: Case, kept: Values) -> str | None:
+    """Forward here, forward elsewhere, backward here: a layer that two places of a network use."""
+    between = getattr(bound, "between", None)
+    if between is None:
+        return None
+    values = case.arrays()
+    inputs = {name: values[name] for name in case.problem.inputs}
+    try:
+        if _same(bound.vjp(case.arrays(), case.upstream()), kept) is not None:
+            return None  # not even the same call gives the same: another clause says so
+        found = between(values, {**values, **_others(inputs)}, case.upstream())
+    except ImplementationError as error:
+        return f"raised when another forward came before its backward: {error}"
+    if found is None:
+        return None
+    wrong = _same(found, {k: a for k, a in kept.items() if k.startswith("grad_")})
+    if wrong is None:
+        return None
+    return f"gives another {wrong} when another forward comes between forward and backward"
+
+
+def _special(bound: Bound) -> str | None:
+    """np.matrix and masked arrays follow other rules of arithmetic."""
+    for name, kind in getattr(bound, "special", {}).items():
+        return f"returns a numpy.{kind} for {name}, not a plain array"
+    return None
+
+
+def _printed(text: str) -> str | None:
+    if not text.strip():
+        return None
+    first = text.strip().splitlines()[0][:60]
+    return f"prints while it computes: {first!r}"
 
 
 def _alias(

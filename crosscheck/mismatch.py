@@ -104,6 +104,7 @@ def _scaled(finding: Finding, factor: str, group: Sequence[str], subject: str) -
             "that belongs to it: another convention, not a wrong derivative."
         ),
         explanation=f"a mean or a sum: an exercise that wants it declares scale = {{ {listed} }}.",
+        certainty="proved",
     )
 
 

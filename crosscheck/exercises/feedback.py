@@ -19,7 +19,6 @@ BY_CAUSE: Mapping[str, str] = {
     "transposed": "compare its axes with those of the parameter, on sizes that differ.",
     "zero": "it is zero everywhere: is it computed, and is what was computed kept?",
     "upstream-ignored": "what comes from the layer above seems not to be used.",
-    "factor": "it is off by a constant factor: go through every sum, mean and constant of the derivation.",
     "one-minus": "look at the signs in the formula.",
     "reversed": "look at the order of the axes.",
     "scale": "everything is off by one factor: does the exercise ask for a sum or for a mean?",
@@ -85,8 +84,9 @@ def _hint(mark: Mark) -> str:
     if finding is None:
         return ""
     if finding.code == "wrong-shape":
-        return BY_CAUSE.get(finding.cause or "", _shape(mark))
-    return BY_CAUSE.get(finding.cause or "") or BY_CODE.get(finding.code, "")
+        known = BY_CAUSE.get(finding.cause or "") or (finding.hint if finding.cause else "")
+        return known or _shape(mark)
+    return BY_CAUSE.get(finding.cause or "") or finding.hint or BY_CODE.get(finding.code, "")
 
 
 def _shape(mark: Mark) -> str:

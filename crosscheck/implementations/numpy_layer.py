@@ -136,6 +136,8 @@ class NumpyBound:
         self.implementation = implementation
         self.problem = problem
         self._layer: Any = None
+        #: What was returned as a subclass of np.ndarray with its own arithmetic: name → class.
+        self.special: dict[str, str] = {}
 
     def forward(self, values: Values) -> dict[str, Array]:
         """The forward pass alone. One object serves all calls: constructing may cost more."""
@@ -150,7 +152,9 @@ class NumpyBound:
 
     def again(self, values: Values, cotangents: Values) -> Evaluation:
         """Forward and backward on the layer of the call before, as training would."""
-        generator, outputs = self._start(self._call(values))
+        return self._finish(*self._start(self._call(values)), cotangents)
+
+    def _finish(self, generator: Any, outputs: dict[str, Array], cotangents: Values) -> Evaluation:
         upstream = tuple(cotangents[name] for name in self.problem.differentiable_outputs)
         wanted = self.problem.differentiable
         if not wanted or not upstream:
@@ -165,6 +169,20 @@ class NumpyBound:
             name: f"{who} leaves no gradient of {name}" for name in wanted if name not in gradients
         }
         return Evaluation(outputs, {k: gradients[k] for k in wanted if k in gradients}, absent)
+
+    def between(self, values: Values, others: Values, cotangents: Values) -> Evaluation | None:
+        """Forward on `values`, forward on `others` with the same object, then backward of the first.
+
+        None where the convention's backward is not handed its inputs again: there the object may
+        remember them.
+        """
+        if self.implementation.convention is not notebook:
+            return None
+        self._layer = None
+        generator, outputs = self._start(self._call(values))
+        second, _ = self._start(self._call(others))
+        second.close()
+        return self._finish(generator, outputs, cotangents)
 
     def _call(self, values: Values) -> Call:
         of = self.implementation
@@ -184,6 +202,8 @@ class NumpyBound:
         result = {}
         for name, value in named.items():
             array = np.asarray(value)
+            if isinstance(value, np.matrix | np.ma.MaskedArray):
+                self.special[f"{what}{name}"] = type(value).__name__
             if array.dtype.kind not in "fiubc":
                 raise ImplementationError(
                     f"{self.implementation.name}: the {what}{name} is no array of numbers but "

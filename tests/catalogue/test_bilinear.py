@@ -111,7 +111,7 @@ def test_a_mean_over_the_batch_is_named():
     pytest.importorskip("torch")
     report = quick("Bilinear", MeanOfTheWeights, options={}, against=("torch",), extra=3)
     (finding,) = report.findings
-    assert finding.cause == "factor" and "batch" in finding.explanation
+    assert finding.cause == "divided-by-size" and "batch" in finding.explanation
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e4, 1e18])

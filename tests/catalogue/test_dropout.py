@@ -103,12 +103,13 @@ def test_a_planted_mistake_is_found(wrong, options, code, quantity):
     assert (code, quantity) in {(f.code, f.quantity) for f in report.findings}, str(report)
 
 
-@pytest.mark.parametrize(("p", "factor"), [(0.2, "0.8"), (0.5, "1/2")])
+@pytest.mark.parametrize(("p", "factor"), [(0.2, "4/5"), (0.5, "1/2")])
 def test_a_forgotten_scale_is_named_by_its_factor(p, factor):
     pytest.importorskip("torch")
     report = quick("Dropout", NotScaledBack, options={"p": p}, against=("torch", "numeric"))
     (finding,) = report.findings
-    assert finding.cause == "factor" and factor in finding.explanation, finding.explanation
+    assert finding.cause == "option-factor" and "1 - p" in finding.explanation
+    assert factor in finding.explanation, finding.explanation
 
 
 # --- the frameworks' own masks ----------------------------------------------------------------

@@ -23,7 +23,7 @@ ORDER = [
     {"comparison", "differences"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
-    {"causes", "optimizer_causes", "mismatch"},
+    {"causes", "optimizer_causes", "mismatch", "detective"},
     {"report"},
     {"checking"},
     {"submissions"},
@@ -129,7 +129,7 @@ def test_the_core_stays_small():
     paths = [CROSSCHECK / f"{name}.py" for name in CORE]
     paths += [CROSSCHECK / "implementations" / f"{name}.py" for name in THREE]
     paths += [CROSSCHECK / "report" / "__init__.py"]
-    assert sum(map(code_lines, paths)) < 2600
+    assert sum(map(code_lines, paths)) < 2700
 
 
 @pytest.mark.parametrize("package", [CROSSCHECK, REFERENCE])

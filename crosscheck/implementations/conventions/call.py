@@ -253,6 +253,8 @@ class Call:
             return array.reshape(self.values[name].shape)
         if name in self.naming.transposed:
             return array.T
+        if isinstance(value, np.matrix | np.ma.MaskedArray):
+            return value  # whoever takes it has to see that it is none of NumPy's plain arrays
         return array if array.dtype != object else value
 
 

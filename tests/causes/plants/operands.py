@@ -68,7 +68,7 @@ def plants():
             wrong_gradient(layer, "x", lambda g, s, x, u: u * s.derivative(s.forward(x))),
             ("grad_x",), ("derivative-at-output",),
         )  # fmt: skip
-    for layer in ("Sigmoid", "Softplus", "SiLU", "GELU", "Mish", "Hardsigmoid", "LogSigmoid",
+    for layer in ("Sigmoid", "Softplus", "SiLU", "GELU", "Mish", "Hardtanh", "LogSigmoid",
                   "ELU", "Softmax", "LogSoftmax"):  # fmt: skip
         yield Plant(
             19, "sign of input lost", layer,

@@ -12,6 +12,8 @@ SOME = known("Sigmoid", "Linear", "Conv2d", "Softmax", "GELU", "Conv1d", "AvgPoo
              "MSELoss", "LayerNorm")  # fmt: skip
 ALL_MEMORY = ("plain", "strided", "readonly")
 CONTRACT = "contract: "
+#: A changed input makes the gradients wrong too.
+GRADIENTS = ("grad_x", "grad_prediction", "grad_weights")
 
 
 def _mutates_upstream(self, parent, *arguments):
@@ -89,9 +91,10 @@ def plants():
         )  # fmt: skip
         yield Plant(
             50, "input mutated", layer, wrong_methods(layer, forward=_mutates_input),
-            (CONTRACT + "inputs unchanged", "output"), ("mutates-input",), ({},), kinds, ALL_MEMORY,
+            (CONTRACT + "inputs unchanged", "output", *GRADIENTS), ("mutates-input",), ({},), kinds, ALL_MEMORY,
         )  # fmt: skip
-        yield Plant(
+        if layer != "AvgPool2d":  # its gradient does not depend on its input
+            yield Plant(
             52, "stale cache", layer, _remembering(layer),
             (CONTRACT + "backward belongs to its inputs",), ("stale-cache",), ({},), kinds,
         )  # fmt: skip
@@ -160,7 +163,7 @@ def plants():
         ("ReLU", lambda g, s, x, u: u * (x >= 0)),
         ("Hardtanh", lambda g, s, x, u: u * ((x >= -1) & (x <= 1))),
         ("ReLU6", lambda g, s, x, u: u * ((x >= 0) & (x <= 6))),
-        ("Hardsigmoid", lambda g, s, x, u: u * ((x >= -3) & (x <= 3)) / 6),
+        ("Hardswish", lambda g, s, x, u: np.where(x == 3, 1.5 * u, g)),
         ("Softshrink", lambda g, s, x, u: u * (np.abs(x) >= 0.5)),
     ):
         yield Plant(
@@ -172,7 +175,7 @@ def plants():
         ("Softmax", lambda s, p, x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
         ("LogSoftmax", lambda s, p, x: x - np.log(np.exp(x).sum(axis=-1, keepdims=True))),
         ("Tanh", lambda s, p, x: (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x))),
-        ("Mish", lambda s, p, x: x * np.tanh(np.log(1 + np.exp(x)))),
+        ("Softplus", lambda s, p, x: np.log(1 + np.exp(x))),
         ("LogSigmoid", lambda s, p, x: -np.log(1 + np.exp(-x))),
     ):
         yield Plant(

@@ -105,7 +105,7 @@ def plants():
         )  # fmt: skip
         yield Plant(
             34, "unpadded in backward", layer, wrong_methods(layer, backward=_without_padding),
-            ("output", "grad_x", "grad_weights"), ("only-with-padding",), PADDED,
+            ("output", "grad_x", "grad_weights"), ("only-with-padding", "padding-offset"), PADDED,
         )  # fmt: skip
     for layer in ("MaxPool2d", "MaxPool1d", "MaxPool3d"):
         yield Plant(
