@@ -30,8 +30,9 @@ from crosscheck.derivative import (
     narrow,
     treats_samples_alone,
 )
-from crosscheck.differences import ANY, Difference
+from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
 from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
@@ -49,7 +50,8 @@ class Panel:
         subject: the implementation under test.
         oracles: name → trusted implementation.
         numeric: whether the subject's forward is differentiated numerically.
-        fallback: measured for its rounding where there is no oracle: reference_nn's layer.
+        fallback: reference_nn's layer, where it is not the subject: measured for its rounding where
+            there is no oracle, and asked what the ledger's other framework would say.
         every_element: differentiate element by element instead of along random directions.
         differences: the ledger's entries for the layer.
     """
@@ -182,7 +184,7 @@ class Hearing:
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return self._explain(case, found)
+        return known_differences(self.panel, case, found, self._reference)
 
     def _raised(
         self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
@@ -280,6 +282,16 @@ class Hearing:
                     continue
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
+
+    def _reference(self, case: Case) -> dict[str, Array]:
+        """What reference_nn gives for a presentation of the values; nothing where it raises."""
+        assert self.panel.fallback is not None
+        try:
+            bound = self.panel.fallback.bind(case.problem)
+        except ImplementationError:
+            return {}
+        answer = _ask(bound, case.arrays(), case.upstream())
+        return {} if isinstance(answer, ImplementationError) else quantities(answer)
 
     # --- the numeric witness ---------------------------------------------------------------
 
@@ -449,35 +461,6 @@ class Hearing:
         rng = generator(self.case.seed or 0, problem.label(), self.case.kind, "samples")
         values = self.case.arrays("float64", "plain")
         return treats_samples_alone(self._forward, values, together, outputs, rng)
-
-    # --- known differences -----------------------------------------------------------------
-
-    def _explain(self, case: Case, found: list[Comparison]) -> list[Comparison]:
-        """Mark what the ledger knows: where the frameworks differ, either of them is right."""
-        subject = self.panel.subject.name
-        result = list(found)
-        for entry in self.panel.differences:
-            if case.kind not in entry.kinds and ANY not in entry.kinds:
-                continue
-            for quantity in entry.quantities:
-                of = {(c.left, c.right): c for c in found if c.quantity == quantity}
-                split = any(
-                    c.verdict is Verdict.DISAGREE for pair, c in of.items() if subject not in pair
-                )
-                follows = any(
-                    c.verdict is Verdict.AGREE
-                    for (left, right), c in of.items()
-                    if left == subject and right in self.panel.oracles
-                )
-                if not split or not follows:
-                    continue
-                result = [
-                    replace(c, known=entry.slug)
-                    if c.quantity == quantity and c.verdict is Verdict.DISAGREE
-                    else c
-                    for c in result
-                ]
-        return result
 
 
 def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:

@@ -21,6 +21,7 @@ ORDER = [
     {"implementations"},
     {"isolation"},
     {"comparison", "differences"},
+    {"known"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
     {"causes", "optimizer_causes", "mismatch", "detective"},
@@ -116,7 +117,7 @@ def code_lines(path):
 
 CORE = (
     "spec domains case sampling evaluation tolerance comparison panel contract blame finding "
-    "checking errors versions differences"
+    "checking errors versions differences known"
 ).split()
 
 
