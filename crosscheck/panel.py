@@ -230,7 +230,7 @@ class Hearing:
                 left[0],
                 right[0],
                 outcome,
-                norm=_norm(expected),
+                norm=self.rounding.norm(quantity, expected),
                 got=got if keep else None,
                 expected=expected if keep else None,
             )
@@ -357,7 +357,8 @@ class Hearing:
                 if len(answers) == len(probe.direction) == 1 and single.kind is Kind.VALUE:
                     single, expected = self._narrow(case, name, single, evaluation.gradients[name])
                 yield Comparison(
-                    case, quantity, witness, NUMERIC, single, _norm(gradient),
+                    case, quantity, witness, NUMERIC, single,
+                    self.rounding.norm(quantity, gradient),
                     got=None if expected is None else gradient, expected=expected,
                 )  # fmt: skip
 
@@ -440,7 +441,7 @@ class Hearing:
                     witness,
                     NUMERIC,
                     self._not_vacuous(quantity, outcome),
-                    _norm(numeric),
+                    self.rounding.norm(quantity, numeric),
                     got=gradient if keep else None,
                     expected=numeric if keep else None,
                 )
@@ -468,13 +469,6 @@ def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
         return bound.vjp(values, cotangents)
     except ImplementationError as error:
         return error
-
-
-def _norm(array: Array | None) -> float:
-    if array is None or array.dtype.kind != "f":
-        return 0.0
-    finite = array[np.isfinite(array)]
-    return float(np.linalg.norm(finite.astype(np.float64)))
 
 
 def _first_line(error: BaseException) -> str:

@@ -69,6 +69,18 @@ class Rounding:
         natural = self.given if quantity in self.outputs else self.upstream
         return limit > VACUOUS * size and limit > VACUOUS**2 * natural
 
+    def norm(self, quantity: str, array: Array | None) -> float:
+        """What a detection limit is related to: the 2-norm of an array's finite elements.
+
+        A gradient that vanishes against the upstream gradient (a saturated softmax's, the key
+        bias's) has no size of its own: there it is the largest upstream gradient.
+        """
+        if array is None or array.dtype.kind != "f":
+            return 0.0
+        found = float(np.linalg.norm(array[np.isfinite(array)].astype(np.float64)))
+        natural = 0.0 if quantity in self.outputs else self.upstream
+        return found if found > VACUOUS**2 * natural else natural
+
 
 def measure(
     witnesses: Mapping[str, Bound], values: Values, cotangents: Values, rng: np.random.Generator
