@@ -72,7 +72,8 @@ class Rounding:
     def vacuous(self, quantity: str, limit: float) -> bool:
         """Whether an error that could hide is as large as what is compared."""
         size = max(self.size.get(quantity, 0.0), float(np.finfo(np.float64).tiny))
-        natural = self.given if quantity in self.outputs else self.upstream
+        given = max(1.0, self.given)
+        natural = self.given if quantity in self.outputs else self.upstream * given
         return limit > VACUOUS * size and limit > VACUOUS**2 * natural
 
 
