@@ -1,8 +1,8 @@
 """Causes of wrong optimizers: a mistake is made on purpose, and does it give the same weights?
 
-Each hypothesis is an optimizer with one mistake, run on the very case; it is the cause if it explains the
-difference from the right weights, element by element, on every disagreeing case. The weights themselves
-are no measure: a wrong eps changes them by 1e-11, so what is compared is the difference.
+Each hypothesis is an optimizer with one mistake, run on the very case; it is the cause if it
+explains the difference from the right weights, element by element, on every disagreeing case. The
+weights themselves are no measure: a wrong eps changes them by 1e-11.
 """
 
 from __future__ import annotations
