@@ -14,7 +14,7 @@ numeric derivative N of the subject's own forward:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
 from crosscheck.finding import Finding
@@ -46,6 +46,14 @@ MESSAGES = {
     "not-its-own-derivative": (
         "{q} of {s} agrees with {o}, but not with the numeric derivative of its own forward: "
         "the forward does not compute what it is the derivative of, or loses precision."
+    ),
+    "random-forward": (
+        "The forward of {s} is random, so that its gradients cannot be judged: {reason}. Fix its "
+        "seed, or make what it draws (a mask) an input."
+    ),
+    "low-precision": (
+        "{s} computes in float32 whatever it is given: in float64 {q} differs from {o} by no more "
+        "than float32 rounds."
     ),
     "oracles-disagree": "PyTorch and JAX disagree with each other on {q}; {s} agrees with {o}.",
     "contract": "{s} {reason}.",
@@ -90,6 +98,11 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
         comparisons: all of them, of all cases.
     """
     per_case: dict[tuple[str, str], list[Comparison]] = {}
+    comparisons = [*comparisons]
+    if any(c.kind is Kind.RANDOM for c in comparisons):
+        # Whatever else differs, differs at every call: it is no evidence of a wrong gradient.
+        comparisons = [c for c in comparisons if c.kind is not Kind.VALUE]
+    low = any(c.kind is Kind.LOW_PRECISION for c in comparisons)
     for comparison in comparisons:
         per_case.setdefault((comparison.case.id, comparison.quantity), []).append(comparison)
     wrong_forward = {
@@ -103,6 +116,11 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
         found = _judge_quantity(_Votes(subject, group), quantity, case in wrong_forward)
         if found is None:
             continue
+        if low and all(_rounding_of_float32(c) for c in found.comparisons):
+            text = MESSAGES["low-precision"].format(
+                s=subject, q=quantity, o=" and ".join(_display(c.right) for c in found.comparisons)
+            )
+            found = replace(found, code="low-precision", message=text)
         key = (found.code, found.quantity)
         if key in gathered:
             previous = gathered[key]
@@ -110,6 +128,7 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
                 previous.code,
                 previous.quantity,
                 previous.message,
+                explanation=previous.explanation,
                 comparisons=previous.comparisons + found.comparisons,
                 against=previous.against,
             )
@@ -135,6 +154,9 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
         )
         return Finding(code, quantity, text, comparisons=wrong, against=against)
 
+    random = votes.first(Verdict.DISAGREE, Kind.RANDOM)
+    if random is not None:
+        return finding("random-forward", (), random.reason)
     if wrong and wrong[0].kind is Kind.CONTRACT:
         return finding("contract", (), wrong[0].reason)
     for code, kind in (
@@ -167,7 +189,8 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
         return finding("forward-wrong", differs)
     if not differs:
         agrees = [o for o in oracles if votes.between(subject, o) is Verdict.AGREE]
-        return finding("not-its-own-derivative" if agrees else "backward-wrong-by-numeric", agrees)
+        found = finding("not-its-own-derivative" if agrees else "backward-wrong-by-numeric", agrees)
+        return replace(found, explanation=next((c.reason for c in wrong if c.reason), ""))
     if numeric is Verdict.AGREE:
         return finding("forward-wrong-backward-consistent", differs)
     if numeric is Verdict.DISAGREE:
@@ -175,6 +198,12 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
         both = forward_wrong and not oracle_is_derivative
         return finding("forward-and-backward-wrong" if both else "backward-wrong", differs)
     return finding("backward-wrong-by-oracles", differs)
+
+
+def _rounding_of_float32(comparison: Comparison) -> bool:
+    """Whether a difference in float64 would be none in float32, by the same rule."""
+    margin = comparison.margin
+    return comparison.case.dtype == "float64" and margin is not None and margin < 2.0**29
 
 
 def _display(witness: str) -> str:

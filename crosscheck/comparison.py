@@ -39,6 +39,8 @@ class Kind(enum.Enum):
     RAISED = "raised"
     CONTRACT = "contract"
     CONTROL = "control"
+    RANDOM = "random"
+    LOW_PRECISION = "low precision"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Comparison:
         limit: the detection limit: an error of this size in any one element would have shown.
         norm: the quantity's 2-norm, to which the limit is related.
         kind: in what way they disagree.
-        reason: why unchecked, or in words why they disagree.
+        reason: why unchecked, or in words why or where they disagree; of an agreement, what is
+            to be said about it.
         known: the slug of the ledger entry that explains a disagreement of the frameworks.
         got, expected: left's and right's array, kept for disagreements only.
     """
@@ -115,8 +118,8 @@ class Comparison:
 
     @property
     def relative_limit(self) -> float | None:
-        """The detection limit in units of the quantity's norm."""
-        if self.limit is None or not self.norm:
+        """The detection limit in units of the quantity's norm; None for one that is nothing but rounding."""
+        if self.limit is None or not self.limit <= self.norm:
             return None
         return self.limit / self.norm
 

@@ -8,13 +8,13 @@ weights themselves are no measure: a wrong eps changes them by 1e-11.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from crosscheck.causes import ALIKE, LOOK_AT, Evidence, Rule
+from crosscheck.case import Case
 from crosscheck.comparison import Kind
 from crosscheck.evaluation import ImplementationError, NotOffered
 from crosscheck.finding import Finding
@@ -24,6 +24,31 @@ from crosscheck.implementations.optimizer_convention import AFTER, GRADIENTS, op
 from crosscheck.panel import Panel
 from crosscheck.spec import Array, Layer, Values
 
+#: A mistake explains a difference up to this share of it.
+ALIKE = 1e-3
+#: At most this many of the disagreeing comparisons are looked at for a cause.
+LOOK_AT = 40
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One disagreeing comparison with both arrays."""
+
+    case: Case
+    quantity: str
+    got: Array
+    expected: Array
+    panel: Panel
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A stable name, and from all evidence of a finding to the sentence that explains it, or None."""
+
+    slug: str
+    holds: Callable[[list[Evidence]], str | None]
+
+
 #: What a mistaken optimizer would give for the quantity of the evidence, or None: it does not apply.
 Hypothesis = Callable[[Evidence], Array | None]
 
@@ -31,9 +56,7 @@ Hypothesis = Callable[[Evidence], Array | None]
 def explain_step(finding: Finding, panel: Panel) -> Finding:
     """The finding with its probable cause, if it is about an optimizer and a rule holds.
 
-    Args:
-        finding: with the disagreeing comparisons.
-        panel: who is asked further questions: the subject, and with it the layer.
+    The panel's subject, and with it the layer, is asked further questions.
     """
     comparisons = finding.comparisons
     if not comparisons or comparisons[0].case.problem.layer.convention is not optimizer:
@@ -42,12 +65,15 @@ def explain_step(finding: Finding, panel: Panel) -> Finding:
         return _alone(finding, panel)
     # Causes of layers measure by the size of the output, which here is the weights'.
     message = finding.message.replace("The forward", "A step")
-    finding = replace(finding, message=message, cause=None, explanation="")
+    finding = replace(
+        finding, message=message, cause=None, explanation="", certainty="", evidence=(), hint="",
+        answer="",
+    )  # fmt: skip
     evidence = _evidence(finding, panel)
     for rule in RULES if evidence else ():
         said = rule.holds(evidence)
         if said is not None:
-            return replace(finding, cause=rule.slug, explanation=said)
+            return replace(finding, cause=rule.slug, explanation=said, certainty="proved")
     return finding
 
 

@@ -22,7 +22,14 @@ from crosscheck.comparison import (
     compare_arrays,
     compare_numbers,
 )
-from crosscheck.derivative import Probe, Status, differentiate, every_element
+from crosscheck.derivative import (
+    Probe,
+    Status,
+    differentiate,
+    every_element,
+    narrow,
+    treats_samples_alone,
+)
 from crosscheck.differences import ANY, Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.sampling import generator
@@ -30,6 +37,8 @@ from crosscheck.spec import Array, Values
 from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
 
 Answer = Evaluation | ImplementationError
+#: What is said of a derivative that float32 makes coarse.
+SINGLE = "the forward computes in float32 whatever it is given: its derivative is coarse"
 
 
 @dataclass(frozen=True)
@@ -76,21 +85,28 @@ class Hearing:
                 self.bound[name] = oracle.bind(case.problem)
             except ImplementationError as error:
                 self.bound[name] = error
-        self.rounding = self._measure()
+        self.rounding = self._measure()  # and the oracles' answers, where they come with it
         self._probes: tuple[Probe, ...] | None = None
 
     def _measure(self) -> Rounding:
-        usable = {k: b for k, b in self.bound.items() if not isinstance(b, ImplementationError)}
-        if not usable:
-            fallback = self.panel.fallback
-            usable = (
-                {fallback.name: fallback.bind(self.case.problem)}
-                if fallback is not None
-                else {self.panel.subject.name: self.subject}
-            )
+        oracles = {k: b for k, b in self.bound.items() if not isinstance(b, ImplementationError)}
+        found = self._rounding_of(oracles)
+        if found.size:
+            return found
+        # No oracle answers: reference_nn's layer is measured, or for want of it the subject.
+        fallback = self.panel.fallback
+        return self._rounding_of(
+            {fallback.name: fallback.bind(self.case.problem)}
+            if fallback is not None
+            else {self.panel.subject.name: self.subject}
+        )
+
+    def _rounding_of(self, witnesses: Mapping[str, Bound]) -> Rounding:
         rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "nearby")
         with np.errstate(all="ignore"):
-            return measure(usable, self.case.values, self.case.cotangents, rng)
+            rounding, answers = measure(witnesses, self.case.values, self.case.cotangents, rng)
+        self._answers.update({k: a for k, a in answers.items() if k[0] in self.bound})
+        return rounding
 
     def oracle_answer(self, name: str, dtype: str) -> Answer:
         """An oracle's evaluation in a dtype, or what it raised."""
@@ -280,6 +296,12 @@ class Hearing:
             for name in case.problem.differentiable:
                 yield Comparison(case, f"grad_{name}", subject, NUMERIC, outcome)
             return
+        noisy = next((p.reason for p in probes if p.status is Status.NOISY), None)
+        if noisy is not None:
+            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RANDOM, reason=noisy)
+            yield Comparison(
+                case, case.problem.differentiable_outputs[0], subject, NUMERIC, outcome
+            )
         for probe in probes:
             if len(probe.direction) > 1 and self._fails(case, probe, answers[subject]):
                 # A probe of several names failed: ask for each name which of them it was.
@@ -317,7 +339,30 @@ class Hearing:
                     )
                 else:
                     single = self._of_element(quantity, outcome, direction)
-                yield Comparison(case, quantity, witness, NUMERIC, single, norm=_norm(gradient))
+                    if probe.status is Status.LOW_PRECISION and probe.reason is None:
+                        single = replace(single, kind=Kind.LOW_PRECISION, reason=SINGLE)
+                expected = None
+                if len(answers) == len(probe.direction) == 1 and single.kind is Kind.VALUE:
+                    single, expected = self._narrow(case, name, single, evaluation.gradients[name])
+                yield Comparison(
+                    case, quantity, witness, NUMERIC, single, _norm(gradient),
+                    got=None if expected is None else gradient, expected=expected,
+                )  # fmt: skip
+
+    def _narrow(
+        self, case: Case, name: str, outcome: Outcome, gradient: Array
+    ) -> tuple[Outcome, Array | None]:
+        """Nobody else can say which elements are wrong: ask the derivative, where and what it is."""
+        if (case.dtype, case.memory) != ("float64", "plain"):
+            return outcome, None
+        rng = generator(case.seed or 0, case.problem.label(), case.kind, "narrow", name)
+        found = narrow(
+            self._forward, case.arrays(), name, case.upstream(), gradient, rng,
+            tolerance=outcome.tolerance or 0.0,
+        )  # fmt: skip
+        if found is None:
+            return outcome, None
+        return replace(outcome, reason=str(found)), found.gradient
 
     def _along(self, case: Case, probe: Probe, evaluation: Evaluation) -> Outcome | None:
         """<v, gradient> against the derivative along v; None where a gradient is missing."""
@@ -354,7 +399,10 @@ class Hearing:
         for name in case.problem.differentiable:
             quantity = f"grad_{name}"
             try:
-                numeric, errors = every_element(self._forward, values, name, upstream)
+                stacked = self._stackable(name)
+                numeric, errors = every_element(
+                    self._forward, values, name, upstream, stacked=stacked
+                )
             except ImplementationError as error:
                 reason = f"no numeric derivative of this forward: {_first_line(error)}"
                 outcome = Outcome(Verdict.UNCHECKED, reason=reason)
@@ -384,6 +432,23 @@ class Hearing:
                     got=gradient if keep else None,
                     expected=numeric if keep else None,
                 )
+
+    def _stackable(self, name: str) -> bool:
+        """Whether an input can be moved in all samples at once: tried, not believed."""
+        problem = self.case.problem
+        of = {**problem.inputs, **problem.outputs}
+        samples = {k: str(t.axes).split(" ")[0] for k, t in of.items() if isinstance(t.axes, str)}
+        outputs = problem.differentiable_outputs
+        if not samples.get(name) or any(samples.get(k) != samples[name] for k in outputs):
+            return False
+        together = [
+            k
+            for k in problem.differentiable
+            if k in problem.inputs and samples.get(k) == samples[name]
+        ]
+        rng = generator(self.case.seed or 0, problem.label(), self.case.kind, "samples")
+        values = self.case.arrays("float64", "plain")
+        return treats_samples_alone(self._forward, values, together, outputs, rng)
 
     # --- known differences -----------------------------------------------------------------
 

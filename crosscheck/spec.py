@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
@@ -142,6 +142,14 @@ class Layer:
                 raise unknown(f"option of {self.name}", name, self.options)
         return Problem(self, {**self.options, **(options or {})}, dict(sizes or {}))
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """A layer of the catalogue is pickled as its name: it holds functions."""
+        from crosscheck.families import catalogue, named
+
+        if self.name in catalogue and catalogue[self.name] is self:
+            return named, (self.name,)
+        return super().__reduce_ex__(protocol)
+
     def axes(self, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """The names of the axes whose sizes are to be drawn, in order of appearance."""
         problem = self.problem(options)
@@ -248,6 +256,10 @@ class Problem:
         """The options that are not at their default."""
         defaults = self.layer.options
         return {k: v for k, v in self.options.items() if v != defaults[k]}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it was made of."""
+        return Problem, (self.layer, dict(self.options), self.sizes)
 
     def label(self) -> str:
         """A short name: ``Conv2d[bias=False]``."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosscheck.evaluation import Bound, Evaluation, ImplementationError
+from crosscheck.evaluation import Bound, Evaluation, ImplementationError, both_precisions, cast
 from crosscheck.spec import Array, Values
 
 #: Multiple of the measured float32 error that a right answer may be off.
@@ -72,7 +72,7 @@ class Rounding:
 
 def measure(
     witnesses: Mapping[str, Bound], values: Values, cotangents: Values, rng: np.random.Generator
-) -> Rounding:
+) -> tuple[Rounding, dict[tuple[str, str], Evaluation]]:
     """Run every witness in both precisions, at the point and near it.
 
     Args:
@@ -81,21 +81,31 @@ def measure(
         rng: draws the nearby inputs.
 
     A witness that raises or is not finite in float32 is left out for that point.
+
+    Returns:
+        What was measured; and by (witness, dtype) the evaluations at the point itself, where the
+        values are representable in float32, so that nobody has to be asked twice.
     """
+    answers: dict[tuple[str, str], Evaluation] = {}
+    exact_in_single = all(
+        np.array_equal(array, array.astype(np.float32))
+        for array in (*values.values(), *cotangents.values())
+        if array.dtype.kind == "f"
+    )
     e32: dict[str, float] = {}
     size: dict[str, float] = {}
     outputs: set[str] = set()
     points = [(values, cotangents)]
     points += [(_near(values, rng), _near(cotangents, rng)) for _ in range(NEARBY)]
     for number, (point, upstream) in enumerate(points):
-        single, single_up = _cast(point, np.float32), _cast(upstream, np.float32)
-        double, double_up = _cast(single, np.float64), _cast(single_up, np.float64)
-        for bound in witnesses.values():
+        single, single_up = cast(point, "float32"), cast(upstream, "float32")
+        for name, bound in witnesses.items():
             try:
-                low = bound.vjp(single, single_up)
-                high = bound.vjp(double, double_up)
+                low, high = both_precisions(bound, single, single_up)
             except ImplementationError:
                 continue
+            if number == 0 and exact_in_single:
+                answers |= {(name, "float32"): low, (name, "float64"): high}
             outputs |= set(high.outputs)
             for quantity, exact in quantities(high).items():
                 found = quantities(low).get(quantity)
@@ -109,7 +119,8 @@ def measure(
                 e32[quantity] = max(e32.get(quantity, 0.0), error)
     upstream_size = max((largest(a) for a in cotangents.values()), default=0.0)
     given = max((largest(a) for a in values.values() if a.dtype.kind == "f"), default=0.0)
-    return Rounding(e32, size, upstream_size, given, ", ".join(witnesses), frozenset(outputs))
+    rounding = Rounding(e32, size, upstream_size, given, ", ".join(witnesses), frozenset(outputs))
+    return rounding, answers
 
 
 def quantities(evaluation: Evaluation) -> dict[str, Array]:
@@ -133,10 +144,6 @@ def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
         else array
         for name, array in values.items()
     }
-
-
-def _cast(values: Values, dtype: type[np.floating]) -> dict[str, Array]:
-    return {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in values.items()}
 
 
 def sources(names: Sequence[str]) -> str:

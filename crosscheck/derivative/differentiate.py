@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from crosscheck.derivative.complex_step import complex_step
+from crosscheck.derivative.complex_step import STEP, complex_step
 from crosscheck.derivative.direction import draw, moves
-from crosscheck.derivative.ladder import ENOUGH, EXPONENTS, Estimate, best, climb, one_sided_gap
+from crosscheck.derivative.ladder import (
+    ENOUGH,
+    EXPONENTS,
+    ROUNDING,
+    Below,
+    Estimate,
+    Rung,
+    best,
+    climb,
+    is_small,
+    jump,
+)
 from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
 from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 
-#: The real difference that confirms a complex step is at least this good.
-CONFIRM = 1e-7
+#: The real difference that confirms a complex step is at least this good: between kinks, and where
+#: the function is smooth within large steps.
+CONFIRM, CONFIRM_SMOOTH = 1e-6, 1e-11
 #: An estimate worse than this share of the natural size is no plateau.
 NO_PLATEAU = 1e-3
 #: A derivative smaller than this share of the function's own size may be nothing but noise.
@@ -30,7 +43,7 @@ def differentiate(
     rng: np.random.Generator,
     *,
     groups: int = 3,
-    budget: int = 48,
+    budget: int = 60,
     complex_steps: bool = True,
 ) -> tuple[Probe, ...]:
     """Directional derivatives of ``f = Σ_k <cotangent_k, output_k>`` that cover all named blocks.
@@ -63,27 +76,57 @@ def differentiate(
     directions = [draw(values, group, rng) for group in _grouped(moving, groups)]
     if problem is not None:
         status, reason = problem
-        return (*refused, *(_without(d, 3, status, reason) for d in directions))
+        return (*refused, *(_without(d, 2, status, reason) for d in directions))
     whole = {name: v for direction in directions for name, v in direction.items()}
-    spent = 3
-    noise, low = 0.0, False
     joint = Line(forward, values, whole, cotangents, base)
-    try:
-        noise = joint.noise()
-        low = _low_precision(joint, base)
-    except NotFinite:
-        pass
-    if low:
-        noise = max(noise, SINGLE * joint.weigh(dict(base))[1])
-    spent += joint.evaluations
-    found = []
+    noise, found = _noise(joint, complex_steps), list(refused)
+    spent = 2 + joint.evaluations
     for number, direction in enumerate(directions):
         line = Line(forward, values, direction, cotangents, base)
         share = (budget - spent) // (len(directions) - number)
-        probe = _probe(line, noise, share, complex_steps and not low, low, 0 if number else spent)
+        probe = _probe(line, noise, share, 0 if number else spent)
         spent += line.evaluations
         found.append(probe)
-    return (*refused, *found)
+    return tuple(found)
+
+
+def _another(one: Array, other: Array) -> bool:
+    """Whether two outputs differ by more than a sum in another order would make them."""
+    if one.dtype.kind not in "fc" or one.shape != other.shape:
+        return not np.array_equal(one, other)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(one - other)
+    rounding = 2.0**10 * float(np.finfo(one.dtype).eps) * np.max(np.abs(one), initial=0.0)
+    return bool(np.any(difference > rounding) or np.any(np.isnan(one) != np.isnan(other)))
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """What rounding does: in f, in its complex step (None: not available), and whether to float32."""
+
+    real: float
+    imaginary: float | None
+    low: bool
+
+
+def _noise(joint: Line, complex_steps: bool) -> _Noise:
+    """Measured along all blocks at once, for all probes."""
+    try:
+        usable = complex_steps and complex_step(joint) is not None
+        real, imaginary = joint.noise(STEP if usable else 0.0)
+        return _single(joint, _Noise(real, imaginary if usable else None, False))
+    except NotFinite:
+        return _Noise(0.0, None, False)
+
+
+def _single(line: Line, noise: _Noise) -> _Noise:
+    """The noise, or that of float32 where the forward turns out to compute in it."""
+    try:
+        if not _low_precision(line, line.base):
+            return noise
+    except NotFinite:
+        return noise
+    return _Noise(max(noise.real, SINGLE * line.weigh(dict(line.base))[1]), None, True)
 
 
 def _grouped(names: Sequence[str], groups: int) -> list[list[str]]:
@@ -103,7 +146,7 @@ def _base(
             return first, (Status.MUTATES, f"the forward changes its argument {name}")
     second = forward({name: array.copy() for name, array in values.items()})
     for name, array in first.items():
-        if not np.array_equal(array, second[name], equal_nan=array.dtype.kind == "f"):
+        if _another(array, second[name]):
             return first, (
                 Status.NOISY,
                 f"the forward returns another {name} at every call with the same arguments: "
@@ -115,22 +158,25 @@ def _base(
 
 
 def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
-    """Whether the forward computes in float32 whatever it is given."""
+    """Whether the forward computes in float32 (or less) whatever it is given.
+
+    Its outputs are then float32, or numbers of float32 in a wider array, or stand still while the
+    arguments move by less than float32 resolves.
+    """
     if any(array.dtype in (np.float32, np.float16) for array in base.values()):
         return True
-    moved = line.at(2.0**-7 * 1.0123)
-    inexact = [a[a != a.astype(np.float32)].size for a in moved.values()]
-    total = sum(array.size for array in moved.values())
-    return (
-        total > 0
-        and sum(inexact) == 0
-        and any(not np.array_equal(moved[k], base[k]) for k in moved)
-    )
+    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-36)
+    # What moves by several roundings of float32 is neither saturated nor at rest.
+    moved = {k: np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k]) for k in far}
+    count = sum(int(np.count_nonzero(m)) for m in moved.values())
+    stuck = sum(int(np.count_nonzero(m & (near[k] == base[k]))) for k, m in moved.items())
+    inexact = [
+        np.count_nonzero(far[k][m] != far[k][m].astype(np.float32)) for k, m in moved.items()
+    ]
+    return count > 0 and (sum(inexact) == 0 or stuck > count / 2)
 
 
-def _probe(
-    line: Line, noise: float, budget: int, complex_steps: bool, low: bool, before: int
-) -> Probe:
+def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
     direction = line.direction
 
     def cost() -> int:
@@ -141,35 +187,51 @@ def _probe(
             direction, cost(), Status.NO_STEP,
             "a step within the spread of the values is below their resolution",
         )  # fmt: skip
-    imaginary = complex_step(line) if complex_steps else None
-    start = line.evaluations
-    quick = 1e-4 if low else CONFIRM if imaginary is not None else ENOUGH
-    rungs = climb(line, noise, budget - start, quick)
-    if imaginary is not None and rungs and not _confirms(best(rungs, noise), imaginary):
-        rungs = climb(line, noise, budget - (line.evaluations - start), ENOUGH, tuple(rungs))
+    imaginary = complex_step(line) if noise.imaginary is not None else None
+
+    def done(rungs: list[Rung]) -> bool:
+        found = best(rungs, noise.real)
+        if jump(rungs, noise.real) is not None:
+            return False
+        if imaginary is None:
+            return found.error <= ENOUGH * found.size
+        enough = CONFIRM if is_small(rungs[-1]) else CONFIRM_SMOOTH
+        return found.error <= enough * found.size and _confirms(found, imaginary)
+
+    rungs: list[Rung] = []
+    if not climb(line, rungs, EXPONENTS, budget, done) and not noise.low and rungs:
+        # Small steps drown in the rounding of a float32 forward, or do not move it at all.
+        noise = _single(line, noise)
+        if not noise.low:
+            lower = Below.of(sum(v.size for v in direction.values()))
+            if not climb(line, rungs, lower.first, budget, done):
+                found = best(rungs, noise.real)
+                settled = found.error <= CONFIRM * found.size
+                climb(line, rungs, lower.up if settled else lower.down, budget, done)
     if not rungs:
         return _without(
             direction, cost(), Status.NON_FINITE, "the forward overflows next to the point"
         )
-    real = best(rungs, noise)
+    real = best(rungs, noise.real)
     _, magnitude = line.weigh(dict(line.base))
-    jump = one_sided_gap(rungs, noise)
-    if jump is not None:
-        reason = f"the one-sided derivatives differ (by {jump:.1e}): the point lies on a kink"
+    kink = jump(rungs, noise.real)
+    if kink is not None:
+        reason = f"the one-sided derivatives differ (by {kink:.1e}): the point lies on a kink"
         return _without(direction, cost(), Status.KINK, reason)
     if imaginary is not None and _confirms(real, imaginary):
         value, size = imaginary
-        relative = 4 * UNIT_ROUNDOFF + (noise / magnitude if magnitude else 0.0)
-        error = relative * max(size, abs(value))
+        error = 2 * ROUNDING * (noise.imaginary or 0.0)  # its noise comes from few samples
+        error += UNIT_ROUNDOFF * (4 * max(size, abs(value)) + magnitude)
         return Probe(direction, value, error, "complex step", cost(), size)
     natural = max(real.size, SMALL_SLOPE * magnitude)
-    if real.error > NO_PLATEAU * natural and not low:
+    if real.error > NO_PLATEAU * natural and not noise.low:
         reason = (
             "no plateau: differences over ever smaller steps do not settle "
-            f"(within {real.error / natural:.0e}); the point lies too close to a kink"
+            f"(within {real.error / natural:.0e}); the point lies too close to a kink, or "
+            "the function is so flat there that its rounding is larger than its slope"
         )
         return _without(direction, cost(), Status.KINK, reason)
-    status = Status.LOW_PRECISION if low else Status.SMOOTH
+    status = Status.LOW_PRECISION if noise.low else Status.SMOOTH
     error = real.error + 4 * UNIT_ROUNDOFF * real.size
     method = "extrapolated central differences"
     return Probe(direction, real.value, error, method, cost(), real.size, None, status)
@@ -178,7 +240,7 @@ def _probe(
 def _confirms(real: Estimate, imaginary: tuple[float, float]) -> bool:
     """Whether a real difference is sharp enough to confirm the complex step, and does."""
     size = max(real.size, imaginary[1])
-    return real.error <= 10 * CONFIRM * size and abs(imaginary[0] - real.value) <= real.error
+    return real.error <= CONFIRM * size and abs(imaginary[0] - real.value) <= real.error
 
 
 def _without(direction: Mapping[str, Array], spent: int, status: Status, reason: str) -> Probe:

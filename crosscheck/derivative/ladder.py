@@ -4,26 +4,29 @@ Central differences have an error series in h², so Neville's scheme in h² over
 removes one term per column (Richardson 1911; Ridders 1982). Every entry of the tableau is a candidate:
 its estimated error is what its neighbours differ by (truncation) plus what rounding does to its
 weights (the measured noise over the steps). Large steps come first: where the function is smooth
-three or four suffice. Where kinks lie within the large steps, only small ones see the plateau, and
-their noise is the price.
+three or four suffice. Where they do not settle, kinks may lie within them: the ladder goes on far
+below, where hardly a kink is crossed and noise is the price, and then up again as far as it is smooth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from crosscheck.derivative.line import Line, NotFinite
 
-#: Steps in units of the spread, as exponents of two: halving, then jumping below the kinks.
-EXPONENTS = (4, 5, 6, 7, 9, 12, 16, 20, 24)
+#: Steps in units of the spread, as exponents of two: halving, where the function is smooth.
+EXPONENTS = (4, 5, 6, 7)
 #: Columns of the tableau: more terms removed gain nothing and cost noise.
 COLUMNS = 4
-#: Safety factors, calibrated for a coverage of 99.9 % (benchmarks/derivative.py).
+#: Safety factors, calibrated for a coverage of 99.9 % (benchmarks/derivatives.py).
 TRUNCATION, ROUNDING = 10.0, 8.0
 #: Good enough to stop: estimated error in units of the natural size.
 ENOUGH = 2e-13
+#: A jump of the one-sided derivatives below this share of the natural size is none.
+JUMP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -45,40 +48,74 @@ class Estimate:
     size: float
 
 
+@dataclass(frozen=True)
+class Below:
+    """Exponents of the steps to go on with where kinks may lie within the large ones.
+
+    Each of n elements has a kink within a step h with a probability of about h, so the first step is
+    one that crosses no kink in most cases, and a second one confirms it. If they agree, larger
+    steps follow, as far as it is smooth, because they suffer less from noise; else smaller ones.
+    """
+
+    first: tuple[int, ...]
+    up: tuple[int, ...]
+    down: tuple[int, ...]
+
+    @classmethod
+    def of(cls, count: int) -> Below:
+        """For a direction that moves `count` elements."""
+        top = EXPONENTS[-1]
+        first = max(int(np.ceil(np.log2(count))) + 6, top + 5)
+        between = (first - 3, (first + top) // 2, first - 6, top + 2)
+        up = tuple(e for e in dict.fromkeys(between) if top < e < first)
+        return cls((first, first + 3), up, (first + 6, first + 9))
+
+
 def climb(
-    line: Line, noise: float, budget: int, enough: float = ENOUGH, below: tuple[Rung, ...] = ()
-) -> list[Rung]:
-    """Evaluate pairs at ever smaller steps until the best estimate is good enough.
+    line: Line,
+    rungs: list[Rung],
+    exponents: Sequence[int],
+    budget: int,
+    done: Callable[[list[Rung]], bool],
+) -> bool:
+    """Evaluate pairs of steps until `done`, and say whether it is.
 
     Args:
         line: the function along the direction.
-        noise: standard deviation of the noise in its values.
-        budget: forward evaluations at most.
-        enough: the relative error at which to stop.
-        below: rungs of an earlier climb, to go on from.
+        rungs: those of earlier steps; new ones are added, the largest step first.
+        exponents: the steps to take, as exponents of two.
+        budget: forward evaluations of the line at most, those before included.
+        done: whether the rungs so far suffice; asked from the third on.
 
     Steps where an output is not finite are left out.
     """
-    rungs = [*below]
-    start = line.evaluations
-    for exponent in EXPONENTS:
-        if rungs and 2.0**-exponent >= rungs[-1].step:
-            continue
-        if line.evaluations - start + 2 > budget:
+    for exponent in exponents:
+        if line.evaluations + 2 > budget:
             break
         step = 2.0**-exponent
         try:
             rungs.append(Rung(step, *line.pair(step)))
         except NotFinite:
             continue
-        if len(rungs) >= 3:
-            found = best(rungs, noise)
-            if found.error <= enough * found.size and one_sided_gap(rungs, noise) is None:
-                break
-    return rungs
+        rungs.sort(key=lambda rung: -rung.step)
+        if len(rungs) >= 3 and done(rungs):
+            return True
+    return False
 
 
 def best(rungs: list[Rung], noise: float) -> Estimate:
+    """The extrapolation with the smallest estimated error.
+
+    Small steps are also taken by themselves: beside a large step that crosses kinks, good values
+    would have bad neighbours.
+    """
+    small = [rung for rung in rungs if is_small(rung)]
+    parts = [rungs, *(small[i:] for i in range(len(small) - 1))]
+    found = min((_extrapolate(part, noise) for part in parts), key=lambda e: e.error)
+    return replace(found, size=float(np.median([rung.size for rung in small or rungs])))
+
+
+def _extrapolate(rungs: list[Rung], noise: float) -> Estimate:
     """The entry of the tableau with the smallest estimated error."""
     size = float(np.median([rung.size for rung in rungs]))
     chosen = Estimate(rungs[-1].slope, np.inf, size)
@@ -110,6 +147,8 @@ def best(rungs: list[Rung], noise: float) -> Estimate:
             if len(near) < 2 and count > 1 and not (column and i == 0 and len(row) == 1):
                 continue
             truncation = max(abs(value - other) for other in near) if near else np.inf
+            if count == 2:
+                truncation *= 3  # two slopes may agree by chance
             rounding = float(np.sqrt(np.sum((weights[column][i] * per_slope) ** 2)))
             error = TRUNCATION * truncation + ROUNDING * rounding
             if error < chosen.error:
@@ -117,20 +156,31 @@ def best(rungs: list[Rung], noise: float) -> Estimate:
     return chosen
 
 
-def one_sided_gap(rungs: list[Rung], noise: float) -> float | None:
+def is_small(rung: Rung) -> bool:
+    """Whether a rung is one of the small steps."""
+    return rung.step < 2.0 ** -EXPONENTS[-1]
+
+
+def jump(rungs: list[Rung], noise: float) -> float | None:
     """The difference of the one-sided derivatives at the point itself, or None if there is none.
 
     The gap of a smooth function is odd in h: a₁h + a₃h³ + …, so extrapolating it to h = 0 over
-    three steps leaves nothing; of a kink it leaves the jump.
+    three large steps leaves nothing; of a kink it leaves the jump. Of the small steps the last two
+    suffice, and the smallest one's gap alone is never less than the jump.
     """
-    if len(rungs) < 3:
+    small = is_small(rungs[-1])
+    used = rungs[-2:] if small else rungs[-3:]
+    if len(used) < (2 if small else 3):
         return None
-    steps = np.array([rung.step for rung in rungs[-3:]])
-    gaps = np.array([rung.gap for rung in rungs[-3:]])
-    matrix = np.stack([np.ones(3), steps, steps**3], axis=1)
-    weights = np.linalg.inv(matrix)[0]
+    size = max(rung.size for rung in rungs)
+    steps, gaps = np.array([r.step for r in used]), np.array([r.gap for r in used])
+    columns = [np.ones_like(steps), steps, steps**3][: len(used)]
+    weights = np.linalg.inv(np.stack(columns, axis=1))[0]
     left = float(abs(weights @ gaps))
     rounding = float(np.sqrt(np.sum((weights * noise * np.sqrt(6.0) / steps) ** 2)))
-    size = max(rung.size for rung in rungs)
-    truncation = float(abs(left - abs(2 * gaps[2] - gaps[1]))) if steps[1] == 2 * steps[2] else 0.0
-    return left if left > 1e-4 * size + 4 * truncation + ROUNDING * rounding else None
+    truncation = 0.0
+    if small:
+        left = min(left, used[-1].gap)
+    elif steps[1] == 2 * steps[2]:
+        truncation = float(abs(left - abs(2 * gaps[2] - gaps[1])))
+    return left if left > JUMP * size + 4 * truncation + ROUNDING * rounding else None

@@ -63,8 +63,9 @@ class Line:
         total, square = 0.0, 0.0
         for name, cotangent in self.cotangents.items():
             product = (cotangent * arrays[name]).ravel()
-            total += float(np.sum(product))
-            square += float(product @ product)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += float(np.sum(product))
+                square += float(product @ product)
         return total, float(np.sqrt(square))
 
     def pair(self, step: float) -> tuple[float, float, float]:
@@ -78,21 +79,35 @@ class Line:
         gap, _ = self.weigh({k: (plus[k] - self.base[k]) - (self.base[k] - minus[k]) for k in plus})
         return slope / (2 * step), size / (2 * step), abs(gap) / step
 
-    def noise(self) -> float:
-        """Standard deviation of the rounding noise in f, from the differences at tiny steps.
+    def noise(self, imaginary: float = 0.0) -> tuple[float, float]:
+        """Standard deviation of the rounding noise: in f, and in its complex step if there is one.
 
         The k-th difference of a smooth function over steps of 2^-30 is rounding alone, and its
         variance is that of one value times binomial(2k, k): Moré and Wild, Estimating
         computational noise, SIAM J. Sci. Comput. 33 (2011). Never below one rounding per output.
+
+        Args:
+            imaginary: the complex step, whose derivatives are sampled as well; 0 for none.
         """
-        samples = [self.at(k * TINY) for k in (-3, -2, -1)] + [dict(self.base)]
-        samples += [self.at(k * TINY) for k in (1, 2, 3)]
-        row = [{k: s[k] - self.base[k] for k in self.cotangents} for s in samples]
-        table = np.array([self.weigh(entry)[0] for entry in row])
-        found = 0.0
-        for order in range(1, 7):
-            table = np.diff(table)
-            if order >= 3:
-                found = max(found, float(np.sqrt(np.mean(table**2) / comb(2 * order, order))))
-        _, size = self.weigh({k: self.base[k] for k in self.cotangents})
-        return max(found, UNIT_ROUNDOFF * size)
+        shift = 1j * imaginary if imaginary else 0.0
+        samples = [self.at(k * TINY + shift) for k in (-3, -2, -1, 0, 1, 2, 3) if k or imaginary]
+        if not imaginary:
+            samples.insert(3, dict(self.base))
+        names = self.cotangents
+        values = [self.weigh({k: np.real(s[k]) - self.base[k] for k in names})[0] for s in samples]
+        _, size = self.weigh(dict(self.base))
+        slopes = 0.0
+        if imaginary:
+            found = [self.weigh({k: np.imag(s[k]) / imaginary for k in names}) for s in samples]
+            slopes = max(_deviation([f[0] for f in found]), UNIT_ROUNDOFF * found[3][1])
+        return max(_deviation(values), UNIT_ROUNDOFF * size), slopes
+
+
+def _deviation(row: list[float]) -> float:
+    """Standard deviation of the noise in equally spaced values of a smooth function."""
+    table, found = np.array(row), 0.0
+    for order in range(1, len(row)):
+        table = np.diff(table)
+        if order >= 3:
+            found = max(found, float(np.sqrt(np.mean(table**2) / comb(2 * order, order))))
+    return found

@@ -63,15 +63,20 @@ def localise(
         name: the block whose gradient is wrong.
         gradient: the analytic gradient, shaped like ``values[name]``.
         rng: draws the weights.
-        tolerance: residuals below this are right.
+        tolerance: residuals below this are right; in the unit of a probe, ``Σ v_i g_i``.
         budget: forward evaluations at most.
     """
-    search = _Search(forward, values, name, cotangents, gradient, rng)
+    return search_for(Search(forward, values, name, cotangents, gradient, rng), tolerance, budget)
+
+
+def search_for(search: Search, tolerance: float, budget: int) -> Location:
+    """`localise`, on a search that may go on to ask other things."""
+    gradient = search.gradient
     candidates = np.arange(gradient.size)
     total = search.residual(candidates, np.ones(gradient.size))
     several = False
-    while candidates.size > 1 and search.evaluations + 2 * search.price <= budget:
-        resolution = max(tolerance, search.uncertainty(candidates))
+    while candidates.size > 1 and search.evaluations + 3 * search.price <= budget:
+        resolution = max(tolerance, search.error)
         chunks = int(min(MOST_CHUNKS, candidates.size, max(2.0, SHARP * abs(total) / resolution)))
         if several:
             chunks = 2
@@ -82,9 +87,12 @@ def localise(
         answer = search.residual(candidates, weights)
         place = answer / total * (chunks - 1) if total else -1.0
         nearest = int(np.clip(np.round(place), 0, chunks - 1))
-        if chunks > 2 and abs(place - nearest) > 2 * SHARP:
-            several = True
-            continue
+        if chunks > 2:
+            # The weight of one wrong element is a multiple; that of several is one by chance.
+            whole = search.residual(parts[nearest]) if abs(place - nearest) < 2 * SHARP else 0.0
+            several = abs(whole - total) > 4 * resolution + 1e-6 * abs(total)
+            if several:
+                continue
         if chunks == 2:
             first = total - answer
             nearest = int(abs(answer) > abs(first))
@@ -97,11 +105,12 @@ def localise(
     numeric = search.element(chosen)
     indices = tuple(int(i) for i in np.unravel_index(chosen, gradient.shape))
     analytic = float(gradient[indices])
-    confirmed = candidates.size == 1 and abs(analytic - numeric) > tolerance
+    weight = abs(float(search.v.ravel()[chosen]))
+    confirmed = candidates.size == 1 and abs(analytic - numeric) * weight > tolerance
     return Location(indices, analytic, numeric, search.evaluations, several, confirmed)
 
 
-class _Search:
+class Search:
     """Residuals ``<w v, gradient> − D_{w v} f`` over subsets of one block's elements."""
 
     def __init__(
@@ -138,10 +147,8 @@ class _Search:
     def _line(self, direction: dict[str, Array]) -> Line:
         return Line(self.forward, self.values, direction, self.cotangents, self.base)
 
-    def uncertainty(self, candidates: Array) -> float:
-        return self.error
-
-    def residual(self, candidates: Array, weights: Array) -> float:
+    def residual(self, candidates: Array, weights: Array | float = 1.0) -> float:
+        """Of the elements at flat indices `candidates`, weighted."""
         direction = np.zeros(self.gradient.size)
         direction[candidates] = self.v.ravel()[candidates] * weights
         direction = direction.reshape(self.gradient.shape)

@@ -1,0 +1,38 @@
+"""True gradients: the hand-derived backward in extended precision.
+
+NumPy's ``longdouble`` has 64 bits of mantissa on x86, so a backward evaluated in it is good to about
+1e-19: a truth for derivatives that are good to 1e-16. It shares nothing with the derivatives it
+judges: they know the forward only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.layers import Subject
+from crosscheck.case import Case
+from crosscheck.implementations import reference
+from crosscheck.spec import Array
+
+
+def gradients(subject: Subject, case: Case) -> dict[str, Array]:
+    """name → gradient in longdouble.
+
+    Raises:
+        TypeError: this machine's longdouble is no wider than float64, or the layer's code falls
+            back to float64 somewhere.
+    """
+    if np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant:
+        raise TypeError("longdouble is float64 on this machine: there is no extended precision")
+    trusted = reference(subject.layer)
+    assert trusted is not None
+
+    def wide(arrays: dict[str, Array]) -> dict[str, Array]:
+        return {k: a.astype(np.longdouble) if a.dtype.kind == "f" else a for k, a in arrays.items()}
+
+    bound = trusted.bind(case.problem)
+    found = bound.vjp(wide(case.arrays("float64")), wide(case.upstream("float64"))).gradients
+    for name, gradient in found.items():
+        if gradient.dtype != np.longdouble:
+            raise TypeError(f"{subject.name}: the gradient of {name} is {gradient.dtype}")
+    return dict(found)
