@@ -63,12 +63,7 @@ def explain_step(finding: Finding, panel: Panel) -> Finding:
         return finding
     if finding.code == "raised":
         return _alone(finding, panel)
-    # Causes of layers measure by the size of the output, which here is the weights'.
-    message = finding.message.replace("The forward", "A step")
-    finding = replace(
-        finding, message=message, cause=None, explanation="", certainty="", evidence=(), hint="",
-        answer="",
-    )  # fmt: skip
+    finding = replace(finding, message=finding.message.replace("The forward", "A step"))
     evidence = _evidence(finding, panel)
     for rule in RULES if evidence else ():
         said = rule.holds(evidence)
