@@ -140,7 +140,12 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
         if subject in (comparison.left, comparison.right) and comparison.known is None:
             of.setdefault(comparison.quantity, []).append(comparison)
     raised = [c for c in of.get("output", ()) if c.kind is Kind.RAISED]
-    raised += [c for cs in of.values() for c in cs if c.kind is Kind.RAISED and not any(c is r for r in raised)]
+    raised += [
+        c
+        for cs in of.values()
+        for c in cs
+        if c.kind is Kind.RAISED and not any(c is r for r in raised)
+    ]
     marks = []
     wrong_outputs = {
         quantity

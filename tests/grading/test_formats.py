@@ -16,7 +16,7 @@ from crosscheck.grading.formats.csv import cell
 from crosscheck.grading.groups import Groups
 from crosscheck.submissions.reading import from_bytes
 
-EVIL = "=HYPERLINK(\"x\")<script>alert(1)</script>\x1b[31m\u202e"
+EVIL = '=HYPERLINK("x")<script>alert(1)</script>\x1b[31m\u202e'
 
 
 @pytest.fixture(scope="module")

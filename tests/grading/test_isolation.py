@@ -181,7 +181,9 @@ def test_output_is_capped():
 
 
 def test_random_numbers_are_the_same_in_every_worker():
-    source = "import numpy as np, random\nraise ValueError(repr((np.random.rand(), random.random())))"
+    source = (
+        "import numpy as np, random\nraise ValueError(repr((np.random.rand(), random.random())))"
+    )
     said = []
     for _ in range(2):
         with open_worker(source) as worker:
