@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -51,18 +52,19 @@ def fingerprint(entry: Entry) -> str:
     return digest.hexdigest()
 
 
-_markers: dict[str, Marker] = {}
+_own = threading.local()
 
 
 def marker(settings: Settings) -> Marker:
-    """This process's marker for these settings."""
+    """This thread's marker for these settings."""
     from crosscheck.exercises import load
 
-    key = hashlib.blake2b(repr(settings).encode()).hexdigest()
-    if key not in _markers:
-        _markers.clear()
-        _markers[key] = Marker(load(settings.exercise), settings)
-    return _markers[key]
+    key = hashlib.blake2b(repr(settings).encode()).digest()
+    if getattr(_own, "key", None) != key:
+        _own.marker = Marker(load(settings.exercise), settings)
+        _own.key = key
+    found: Marker = _own.marker
+    return found
 
 
 def mark_batch(settings: Settings, tasks: Sequence[Task]) -> list[Outcome]:
@@ -132,11 +134,13 @@ def run(
                 # by trying them one submission at a time.
                 again.extend(task for batch in waiting.values() for task in batch)
                 waiting.clear()
-                executor.shutdown(wait=False, cancel_futures=True)
+                executor.shutdown(wait=False)
                 executor = make()
     finally:
+        for future in waiting:
+            future.cancel()
         if own:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False)
 
 
 def _take(source: Iterator[Task], count: int) -> list[Task]:

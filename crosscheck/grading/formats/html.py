@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscheck.grading.formats import Facts, Results, Slugs, number, replaced
+from crosscheck.isolation.text import one_line
 
 SIGNS = {
     "right": ("✓", "good", "right"),
@@ -84,4 +85,5 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     found.filters["number"] = number
+    found.filters["line"] = one_line
     return found
