@@ -231,7 +231,7 @@ def overhead(arguments: argparse.Namespace) -> dict[str, object]:
     chosen = {part: ways[0] for part, ways in PARTS.items()}
     text = TEMPLATE.format(number=0, **chosen)
     found: dict[str, object] = {}
-    for name, without in (("sealed", ()), ("process", ("namespaces", "Landlock", "seccomp",
+    for _, without in (("sealed", ()), ("process", ("namespaces", "Landlock", "seccomp",
                                                        "no new privileges", "limits"))):  # fmt: skip
         zygote = Zygote(without=without)
         times = []
