@@ -10,7 +10,7 @@ from crosscheck.errors import UsageError
 from crosscheck.evaluation import Implementation
 from crosscheck.implementations.conventions import Convention, notebook
 from crosscheck.implementations.jax_function import JaxImplementation
-from crosscheck.implementations.jax_modules import Made
+from crosscheck.implementations.made import Made
 from crosscheck.implementations.numpy_layer import NumpyImplementation
 from crosscheck.implementations.torch_module import (
     TorchImplementation,
@@ -83,11 +83,11 @@ def subject(
     if is_torch(given):
         return from_subject(given, strict)
     if is_of(given, "flax"):
-        from crosscheck.implementations import flax_module
+        from crosscheck.implementations.adapters import flax_module
 
         return flax_module.from_subject(given, strict)
     if is_of(given, "equinox"):
-        from crosscheck.implementations import equinox_module
+        from crosscheck.implementations.adapters import equinox_module
 
         return equinox_module.from_subject(given, strict)
     if callable(getattr(given, "forward", None)):
