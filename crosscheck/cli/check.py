@@ -87,7 +87,8 @@ def check(
         if seed is not None and seed_number(seed) != number:
             raise UsageError(f"{kept} was recorded with seed {number}: leave --seed away")
         oracles = recorded(found, record, number)
-    result = judge(found, submission, seed=number, against=against, oracles=oracles)
+    asked = against if oracles else against or _quick(found)
+    result = judge(found, submission, seed=number, against=asked, oracles=oracles)
     _write(result, html_file, json_file)
     if not submission.readable:
         return exit_codes.USAGE
