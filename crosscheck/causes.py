@@ -147,6 +147,8 @@ def _factor(evidence: list[Evidence]) -> str | None:
     known = [k for k in ratios if k is not None]
     if _equal(known):
         k = known[0]
+        if np.isclose(k, 1, rtol=ALIKE):
+            return None  # a few elements are off: that is no factor
         if np.isclose(k, -1, rtol=ALIKE):
             return "the sign is flipped: it is −1 times the right one in every element."
         return f"a constant factor: it is {_number(k)} times the right one in every element."
