@@ -45,6 +45,7 @@ BY_VALUE = (
     "non-finite",
     "backward-wrong",
     "backward-wrong-by-oracles",
+    "gradient-convention",
     "forward-and-backward-wrong",
     "forward-wrong-backward-consistent",
     "not-its-own-derivative",
