@@ -12,7 +12,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ MEMORY = ("plain", "strided", "readonly")
 DTYPES = ("float64", "float32")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
     """Everything a witness needs to answer, and everything needed to repeat the question.
 
@@ -94,6 +94,14 @@ class Case:
         parts += [self.memory] if self.memory != "plain" else []
         return f"{self.problem.layer.name}[{','.join(parts)}]"
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{k}={v}" for k, v in self.problem.sizes.items())
+        return f"<Case {self.id}: {sizes}; seed {self.seed}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The same line in IPython and in Hypothesis, which else print every array."""
+        printer.text(repr(self))
+
     def arrays(self, dtype: str | None = None, memory: str | None = None) -> dict[str, Array]:
         """Fresh arrays for a witness, real ones in `dtype`, laid out as `memory` says."""
         return present(self.values, dtype or self.dtype, memory or self.memory)
@@ -105,6 +113,10 @@ class Case:
     def with_values(self, **changes: Any) -> Case:
         """The same case with some fields replaced."""
         return replace(self, **changes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its fields, so that arrays are read-only on the other side too."""
+        return Case, tuple(getattr(self, f.name) for f in fields(self))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the case to one ``.npz`` (no pickle), whole or not at all.

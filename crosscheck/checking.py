@@ -14,15 +14,17 @@ from crosscheck.case import DTYPES, Case
 from crosscheck.causes import explain
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
-from crosscheck.differences import ledger
+from crosscheck.detective import investigate
 from crosscheck.errors import MissingFramework, UsageError, unknown
 from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
 from crosscheck.families import catalogue
 from crosscheck.finding import Finding
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
-from crosscheck.implementations.conventions import Convention
-from crosscheck.networks import Network, compose, stage_cases
+from crosscheck.implementations.conventions import Convention, plausible
+from crosscheck.mismatch import tell_apart
+from crosscheck.networks import Network, compose, known_differences, stage_cases
+from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
 from crosscheck.report import Report
 from crosscheck.spec import Array, Layer, Problem, Values
@@ -35,7 +37,7 @@ REDRAWS = 4
 
 
 def check(
-    layer: str | Layer,
+    layer: str | Layer | Case,
     implementation: Any = None,
     *,
     against: Iterable[str] | None = None,
@@ -43,7 +45,7 @@ def check(
     sizes: Mapping[str, int] | None = None,
     dtypes: Sequence[str] = DTYPES,
     seed: int = 0,
-    convention: Convention | None = None,
+    convention: Convention | str | None = None,
     extra: int = 0,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
@@ -51,7 +53,8 @@ def check(
     """Check one implementation of a layer against every witness.
 
     Args:
-        layer: a name in the catalogue, or a `Layer` of your own.
+        layer: a name in the catalogue, or a `Layer` of your own; or one `Case`, which has options,
+            sizes, dtype and seed of its own.
         implementation: what to check: a class with ``forward`` and ``backward``, a
             ``torch.nn.Module`` or ``autograd.Function``, a JAX function; reference_nn's own
             layer if None. See `crosscheck.implementations.subject`.
@@ -63,7 +66,8 @@ def check(
         sizes: axis name → size, for axes that should not be drawn.
         dtypes: ``"float64"``, ``"float32"`` or both.
         seed: names every random draw.
-        convention: how the implementation is called, if not as the notebook's layers are.
+        convention: how the implementation is called: a function, or the name of a built-in
+            convention; guessed by default, see `crosscheck.implementations.conventions`.
         extra: further cases with random sizes, per option combination.
         every_element: differentiate numerically element by element: exact in where an error
             is, but it costs two or more forward evaluations per element.
@@ -77,6 +81,20 @@ def check(
         MissingFramework: a witness was asked for by name and is not installed.
         CaseError: no sizes fit the options.
     """
+    if isinstance(layer, Case):
+        if options is not None or sizes is not None or extra or seed or tuple(dtypes) != DTYPES:
+            raise UsageError(
+                "a case has options, sizes, dtype and seed of its own: give a layer's name instead"
+            )
+        return check_cases(
+            layer.problem.layer,
+            [layer],
+            implementation,
+            against=against,
+            convention=convention,
+            every_element=every_element,
+            progress=progress,
+        )
     spec = catalogue[layer] if isinstance(layer, str) else layer
     if not isinstance(spec, Layer):
         raise UsageError(f"layer: expected a name or a crosscheck.Layer, got {spec!r}")
@@ -107,14 +125,21 @@ def check_cases(
     implementation: Any = None,
     *,
     against: Iterable[str] | None = None,
-    convention: Convention | None = None,
+    convention: Convention | str | None = None,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
     strict: bool = False,
+    oracles: Mapping[str, Implementation] | None = None,
 ) -> Report:
-    """Check an implementation on given cases, a replayed one for instance. See `check`."""
+    """Check an implementation on given cases, a replayed one for instance. See `check`.
+
+    Args:
+        oracles: trusted implementations by name, asked instead of the frameworks' twins.
+    """
     started = time.perf_counter()
-    panel, witnesses = assemble(spec, implementation, against, convention, every_element, strict)
+    panel, witnesses = assemble(
+        spec, implementation, against, convention, every_element, strict, oracles
+    )
     comparisons: list[Comparison] = []
     notes: dict[str, None] = {}
     contract_done = False
@@ -138,9 +163,16 @@ def check_cases(
             contract_done = True
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
-    findings = [explain(f, panel) for f in judge(panel.subject.name, comparisons)]
-    if findings and isinstance(spec, Network) and isinstance(implementation, list | tuple):
+    findings = judge(panel.subject.name, comparisons)
+    if spec.convention is not None:  # no gradient to reason with: an optimizer, a schedule
+        findings = [explain_step(f, panel) for f in findings]
+    else:
+        findings = explain(findings, comparisons, panel)
+        findings = tell_apart(findings, panel.subject.name)
+        findings = investigate(findings, comparisons, panel)
+    if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
+    notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))
     return Report(
         layer=spec,
         subject=panel.subject.name,
@@ -163,7 +195,7 @@ def _first_wrong_layer(
     spec: Network,
     layers: Sequence[Any],
     findings: Sequence[Finding],
-    convention: Convention | None,
+    convention: Convention | str | None,
 ) -> list[Finding]:
     """Check each layer of a wrong network alone, on what trusted layers before it give.
 
@@ -219,9 +251,10 @@ def assemble(
     spec: Layer,
     implementation: Any,
     against: Iterable[str] | None,
-    convention: Convention | None,
+    convention: Convention | str | None,
     every_element: bool = False,
     strict: bool = False,
+    instead: Mapping[str, Implementation] | None = None,
 ) -> tuple[Panel, dict[str, str]]:
     """The panel of a check, and for the report what each witness is or why it is not there."""
     asked = None if against is None else tuple(against)
@@ -231,15 +264,23 @@ def assemble(
                 raise unknown("witness", name, WITNESSES)
         if not asked:
             raise UsageError("against is empty: there is nobody to compare with")
-    oracles: dict[str, Implementation] = {}
-    witnesses: dict[str, str] = {}
-    for name in ORACLES:
+    oracles: dict[str, Implementation] = dict(instead or {})
+    witnesses: dict[str, str] = {name: "given" for name in oracles}
+    for name in ORACLES if instead is None else ():
         if asked is not None and name not in asked:
             continue
         if not installed(name):
             if asked is not None:
                 raise MissingFramework(f"{name} is not installed: {install_hint(name)}")
             witnesses[name] = "not installed"
+            continue
+        lacking = [package for package in spec.needs.get(name, ()) if not installed(package)]
+        if lacking:
+            if asked is not None:
+                raise MissingFramework(
+                    f"the {name} twin of {spec.name} needs {lacking[0]}: pip install {lacking[0]}"
+                )
+            witnesses[name] = f"not installed: {lacking[0]}"
             continue
         twin = oracle(name, spec)
         if twin is None:
@@ -251,7 +292,11 @@ def assemble(
             oracles[name] = twin
             witnesses[name] = version(name) or "?"
     numeric = asked is None or NUMERIC in asked
-    if numeric:
+    if numeric and not spec.problem().differentiable:
+        if asked == (NUMERIC,):
+            raise UsageError(f"{spec.name} has no gradient: there is nothing to differentiate")
+        witnesses[NUMERIC] = "does not apply (no gradient)"
+    elif numeric:
         witnesses[NUMERIC] = "every element" if every_element else "random directions"
     panel = Panel(
         subject=_subject(implementation, spec, convention, strict),
@@ -259,15 +304,21 @@ def assemble(
         numeric=numeric,
         fallback=reference(spec) if implementation is not None else None,
         every_element=every_element,
-        differences=tuple(d for d in ledger().values() if d.layer == spec.name),
+        differences=known_differences(spec),
     )
     return panel, witnesses
 
 
+def is_chain(spec: Layer, given: Any) -> bool:
+    """Whether a network's subject is a list of layers, one per stage, for the harness to chain."""
+    pair = isinstance(given, tuple) and plausible(given)
+    return isinstance(spec, Network) and isinstance(given, list | tuple) and not pair
+
+
 def _subject(
-    given: Any, spec: Layer, convention: Convention | None, strict: bool
+    given: Any, spec: Layer, convention: Convention | str | None, strict: bool
 ) -> Implementation:
-    if isinstance(spec, Network) and isinstance(given, list | tuple):
+    if isinstance(spec, Network) and is_chain(spec, given):
         return compose(given, spec, convention)
     return as_subject(given, spec, convention, strict)
 

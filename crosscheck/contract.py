@@ -1,12 +1,16 @@
 """The contract of a layer: what has to hold besides the numbers.
 
 Inputs, parameters and upstream gradient are not changed; a second call gives the same; two
-instances share nothing; what is returned shares no memory with what was given.
+instances share nothing; what is returned shares no memory with what was given and is a plain array;
+backward belongs to the inputs it is given, whatever was called in between; nothing is printed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +26,9 @@ CLAUSES = (
     "second call gives the same",
     "two instances share nothing",
     "returns no alias",
+    "returns plain arrays",
+    "backward belongs to its inputs",
+    "prints nothing",
 )
 
 
@@ -38,9 +45,12 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
     try:
         bound = subject.bind(case.problem)
         values, upstream = case.arrays(), case.upstream()
-        first = bound.vjp(values, upstream)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            first = bound.vjp(values, upstream)
     except ImplementationError:
         return []
+    # An implementation in another process says what shared memory there; none of it does here.
+    aliases: Mapping[str, str] = dict(getattr(bound, "aliases", {}))
     kept = {name: array.copy() for name, array in quantities(first).items()}
 
     def clause(name: str, reason: str | None) -> Comparison:
@@ -61,12 +71,15 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
         lambda: _changed(
             upstream, case.upstream(), "changes the upstream gradient of {name}", case
         ),
-        lambda: _repeated(bound, case, kept),
-        lambda: _independent(subject, case, kept),
-        lambda: _alias(first, values, upstream),
+        lambda: _repeated(bound, case, kept) or _remembers(subject, bound, case),
+        lambda: _independent(subject, case),
+        lambda: _alias(first, values, upstream, aliases),
+        lambda: _special(bound),
+        lambda: _interleaved(bound, case, kept),
+        lambda: _printed(printed.getvalue()),
     )
     # The clauses that call again come last in time: aliases and changes are judged on the first call.
-    answers = {index: checks[index]() for index in (0, 1, 4, 2, 3)}
+    answers = {index: checks[index]() for index in (0, 1, 4, 5, 7, 2, 6, 3)}
     return [clause(CLAUSES[index], answers[index]) for index in range(len(CLAUSES))]
 
 
@@ -107,22 +120,81 @@ def _repeated(bound: Bound, case: Case, kept: Values) -> str | None:
     return f"{name} is another after a second call with the same arguments"
 
 
-def _independent(subject: Implementation, case: Case, kept: Values) -> str | None:
+def _remembers(subject: Implementation, bound: Bound, case: Case) -> str | None:
+    """Whether an object that was used answers other arguments as a new one does."""
+    other = _others(case.arrays())
+    try:
+        used = getattr(bound, "again", bound.vjp)(_others(case.arrays()), case.upstream())
+        fresh = subject.bind(case.problem).vjp(other, case.upstream())
+    except ImplementationError as error:
+        return f"a second call with other arguments raised: {error}"
+    name = _same(used, {k: array.copy() for k, array in quantities(fresh).items()})
+    if name is None:
+        return None
+    return (
+        f"{name} of a second call with other arguments is not what a new object gives: it remembers"
+    )
+
+
+def _independent(subject: Implementation, case: Case) -> str | None:
     """Evaluate one instance, use another on other values, look at the first one's answer."""
     try:
         one = subject.bind(case.problem)
         first = one.vjp(case.arrays(), case.upstream())
-        # Turned round and halved: other values, and still probabilities where they were.
-        given = case.arrays().items()
-        other = {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in given}
-        subject.bind(case.problem).vjp(other, case.upstream())
+        own = {name: array.copy() for name, array in quantities(first).items()}
+        subject.bind(case.problem).vjp(_others(case.arrays()), case.upstream())
+        first = getattr(one, "reread", lambda: first)()
     except ImplementationError as error:
         return f"a second instance raised: {error}"
-    name = _same(first, kept)
+    name = _same(first, own)
     return None if name is None else f"{name} of one instance changes when another one is used"
 
 
-def _alias(found: Evaluation, values: Values, upstream: Values) -> str | None:
+def _others(values: Values) -> dict[str, Any]:
+    """Turned round and halved: other values, and still probabilities where they were."""
+    return {k: np.flip(a) / 2 if a.dtype.kind == "f" else a for k, a in values.items()}
+
+
+def _interleaved(bound: Bound, case: Case, kept: Values) -> str | None:
+    """Forward here, forward elsewhere, backward here: a layer that two places of a network use."""
+    between = getattr(bound, "between", None)
+    if between is None:
+        return None
+    values = case.arrays()
+    inputs = {name: values[name] for name in case.problem.inputs}
+    try:
+        if _same(bound.vjp(case.arrays(), case.upstream()), kept) is not None:
+            return None  # not even the same call gives the same: another clause says so
+        found = between(values, {**values, **_others(inputs)}, case.upstream())
+    except ImplementationError as error:
+        return f"raised when another forward came before its backward: {error}"
+    if found is None:
+        return None
+    wrong = _same(found, {k: a for k, a in kept.items() if k.startswith("grad_")})
+    if wrong is None:
+        return None
+    return f"gives another {wrong} when another forward comes between forward and backward"
+
+
+def _special(bound: Bound) -> str | None:
+    """np.matrix and masked arrays follow other rules of arithmetic."""
+    for name, kind in getattr(bound, "special", {}).items():
+        return f"returns a numpy.{kind} for {name}, not a plain array"
+    return None
+
+
+def _printed(text: str) -> str | None:
+    if not text.strip():
+        return None
+    first = text.strip().splitlines()[0][:60]
+    return f"prints while it computes: {first!r}"
+
+
+def _alias(
+    found: Evaluation, values: Values, upstream: Values, aliases: Mapping[str, str]
+) -> str | None:
+    for name, source in aliases.items():
+        return f"{name} is a view of {source}: changing one changes the other"
     given = {**values, **{f"the upstream gradient of {k}": a for k, a in upstream.items()}}
     for name, array in quantities(found).items():
         for source, memory in given.items():

@@ -20,6 +20,11 @@ class Finding:
         explanation: the probable mistake in words, with what speaks for it.
         comparisons: the evidence: the disagreeing comparisons, over all cases.
         against: witness → verdict with the subject, on the first case.
+        certainty: how sure the cause is: ``proved`` (computed: the mistake gives exactly what was
+            given), ``likely``, ``possible``, or "" without a cause.
+        evidence: what speaks for the cause, in short sentences.
+        hint: a question that makes the author look, without giving it away.
+        answer: the plain answer: what is wrong and what to write instead.
     """
 
     code: str
@@ -29,3 +34,7 @@ class Finding:
     explanation: str = ""
     comparisons: tuple[Comparison, ...] = field(default=(), repr=False)
     against: Mapping[str, str] = field(default_factory=dict)
+    certainty: str = ""
+    evidence: tuple[str, ...] = ()
+    hint: str = ""
+    answer: str = ""

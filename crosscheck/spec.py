@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
@@ -103,6 +103,9 @@ class Layer:
         special: extra named cases: functions from (rng, problem, values) to changed values, for
             points of interest such as ties or extreme logits. See `crosscheck.sampling`.
         follows: where frameworks differ, the one reference_nn follows by default.
+        convention: how a hand-written subject is called, where it is not called as the notebook's
+            layers are (`crosscheck.implementations.conventions`): an optimizer, a schedule.
+        needs: framework → packages that its twin imports besides: ``{"jax": ("optax",)}``.
     """
 
     name: str
@@ -123,6 +126,8 @@ class Layer:
     group: str = "layers"
     special: Mapping[str, SpecialCase] = field(default_factory=dict)
     follows: str | None = None
+    convention: Callable[..., Any] | None = None
+    needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def problem(
         self, options: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None
@@ -136,6 +141,14 @@ class Layer:
             if name not in self.options:
                 raise unknown(f"option of {self.name}", name, self.options)
         return Problem(self, {**self.options, **(options or {})}, dict(sizes or {}))
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """A layer of the catalogue is pickled as its name: it holds functions."""
+        from crosscheck.families import catalogue, named
+
+        if self.name in catalogue and catalogue[self.name] is self:
+            return named, (self.name,)
+        return super().__reduce_ex__(protocol)
 
     def axes(self, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """The names of the axes whose sizes are to be drawn, in order of appearance."""
@@ -243,6 +256,10 @@ class Problem:
         """The options that are not at their default."""
         defaults = self.layer.options
         return {k: v for k, v in self.options.items() if v != defaults[k]}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it was made of."""
+        return Problem, (self.layer, dict(self.options), self.sizes)
 
     def label(self) -> str:
         """A short name: ``Conv2d[bias=False]``."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosscheck.evaluation import Bound, Evaluation, ImplementationError
+from crosscheck.evaluation import Bound, Evaluation, ImplementationError, both_precisions, cast
 from crosscheck.spec import Array, Values
 
 #: Multiple of the measured float32 error that a right answer may be off.
@@ -76,10 +76,22 @@ class Rounding:
         natural = self.given if quantity in self.outputs else self.upstream * given
         return limit > VACUOUS * size and limit > VACUOUS**2 * natural
 
+    def norm(self, quantity: str, array: Array | None) -> float:
+        """What a detection limit is related to: the 2-norm of an array's finite elements.
+
+        A gradient that vanishes against the upstream gradient (a saturated softmax's, the key
+        bias's) has no size of its own: there it is the largest upstream gradient.
+        """
+        if array is None or array.dtype.kind != "f":
+            return 0.0
+        found = float(np.linalg.norm(array[np.isfinite(array)].astype(np.float64)))
+        natural = 0.0 if quantity in self.outputs else self.upstream
+        return found if found > VACUOUS**2 * natural else natural
+
 
 def measure(
     witnesses: Mapping[str, Bound], values: Values, cotangents: Values, rng: np.random.Generator
-) -> Rounding:
+) -> tuple[Rounding, dict[tuple[str, str], Evaluation]]:
     """Run every witness in both precisions, at the point and near it.
 
     Args:
@@ -88,7 +100,17 @@ def measure(
         rng: draws the nearby inputs.
 
     A witness that raises or is not finite in float32 is left out for that point.
+
+    Returns:
+        What was measured; and by (witness, dtype) the evaluations at the point itself, where the
+        values are representable in float32, so that nobody has to be asked twice.
     """
+    answers: dict[tuple[str, str], Evaluation] = {}
+    exact_in_single = all(
+        np.array_equal(array, array.astype(np.float32))
+        for array in (*values.values(), *cotangents.values())
+        if array.dtype.kind == "f"
+    )
     e32: dict[str, float] = {}
     size: dict[str, float] = {}
     outputs: set[str] = set()
@@ -96,14 +118,14 @@ def measure(
     points = [(values, cotangents)]
     points += [(_near(values, rng), _near(cotangents, rng)) for _ in range(NEARBY)]
     for number, (point, upstream) in enumerate(points):
-        single, single_up = _cast(point, np.float32), _cast(upstream, np.float32)
-        double, double_up = _cast(single, np.float64), _cast(single_up, np.float64)
-        for bound in witnesses.values():
+        single, single_up = cast(point, "float32"), cast(upstream, "float32")
+        for name, bound in witnesses.items():
             try:
-                low = bound.vjp(single, single_up)
-                high = bound.vjp(double, double_up)
+                low, high = both_precisions(bound, single, single_up)
             except ImplementationError:
                 continue
+            if number == 0 and exact_in_single:
+                answers |= {(name, "float32"): low, (name, "float64"): high}
             outputs |= set(high.outputs)
             for quantity, exact in quantities(high).items():
                 found = quantities(low).get(quantity)
@@ -119,8 +141,9 @@ def measure(
                 e32[quantity] = max(e32.get(quantity, 0.0), error)
     upstream_size = max((largest(a) for a in cotangents.values()), default=0.0)
     given = max((largest(a) for a in values.values() if a.dtype.kind == "f"), default=0.0)
+    names = ", ".join(witnesses)
     sets = frozenset(outputs), frozenset(overflows)
-    return Rounding(e32, size, upstream_size, given, ", ".join(witnesses), *sets)
+    return Rounding(e32, size, upstream_size, given, names, *sets), answers
 
 
 def quantities(evaluation: Evaluation) -> dict[str, Array]:
@@ -144,10 +167,6 @@ def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
         else array
         for name, array in values.items()
     }
-
-
-def _cast(values: Values, dtype: type[np.floating]) -> dict[str, Array]:
-    return {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in values.items()}
 
 
 def sources(names: Sequence[str]) -> str:

@@ -42,6 +42,12 @@ class _Blocks(Layer):
                 f"{type(self).__name__}: {columns.shape[2]} windows, but an output of {size} has "
                 f"{count[0]} x {count[1]}"
             )
+        high, wide = self.kernel_size
+        if columns.shape[1] % (high * wide):
+            raise ValueError(
+                f"{type(self).__name__}: {high} x {wide} must divide the {columns.shape[1]} rows, "
+                "one for each channel and element of the kernel"
+            )
         patches = columns.reshape(columns.shape[0], -1, *self.kernel_size, *count)
         return crop(
             add_windows(patches.transpose(0, 1, 4, 5, 2, 3), padded, self.stride, self.dilation),
@@ -81,7 +87,7 @@ class Fold(_Blocks):
     Linear, and the transpose of `Unfold`, so the gradient of x is Unfold of the upstream gradient.
 
     Shapes: x (samples, channels k_h k_w, windows) → (samples, channels, *output_size). dtypes:
-    float32 or float64. Raises ValueError where the number of windows does not fit.
+    float32 or float64. Raises ValueError where the number of windows or of rows does not fit.
 
     Source: torch.nn.Fold, documentation.
     """
@@ -107,6 +113,13 @@ class Fold(_Blocks):
         return self._unfold(grad_output)
 
 
+def _factor(layer: str, option: str, value: int) -> int:
+    """Refuse a factor that leaves nothing."""
+    if value < 1:
+        raise ValueError(f"{layer}: {option}={value} must be at least 1")
+    return value
+
+
 def _shuffle(x: Array, r: int) -> Array:
     n, c, h, w = x.shape
     split = x.reshape(n, c // (r * r), r, r, h, w)
@@ -127,14 +140,14 @@ class PixelShuffle(Layer):
     A permutation, so the gradient is the inverse permutation of the upstream gradient.
 
     Shapes: x (samples, channels r², height, width) → (samples, channels, r height, r width).
-    dtypes: kept. Raises ValueError where r² does not divide the channels.
+    dtypes: kept. Raises ValueError where r² does not divide the channels, and for r < 1.
 
     Source: Shi et al., Real-time single image and video super-resolution using an efficient
     sub-pixel convolutional neural network, CVPR 2016.
     """
 
     def __init__(self, upscale_factor: int) -> None:
-        self.upscale_factor = upscale_factor
+        self.upscale_factor = _factor("PixelShuffle", "upscale_factor", upscale_factor)
 
     def forward(self, x: Array) -> Array:
         """(samples, channels r², h, w) → (samples, channels, r h, r w)."""
@@ -154,13 +167,13 @@ class PixelUnshuffle(Layer):
     r"""The inverse of `PixelShuffle`; its gradient is PixelShuffle.
 
     Shapes: x (samples, channels, r height, r width) → (samples, channels r², height, width).
-    dtypes: kept. Raises ValueError where r does not divide height and width.
+    dtypes: kept. Raises ValueError where r does not divide height and width, and for r < 1.
 
     Source: Shi et al., CVPR 2016, as for PixelShuffle.
     """
 
     def __init__(self, downscale_factor: int) -> None:
-        self.downscale_factor = downscale_factor
+        self.downscale_factor = _factor("PixelUnshuffle", "downscale_factor", downscale_factor)
 
     def forward(self, x: Array) -> Array:
         """(samples, channels, r h, r w) → (samples, channels r², h, w)."""

@@ -57,6 +57,15 @@ def _literal(text: str) -> Any:
         return text  # a word, such as reduction=sum
 
 
+#: Where the files of `--html` and its like are kept until the reports are there.
+PAGES = "crosscheck.pages"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta.setdefault(PAGES, {})[parameter.name] = value
+
+
 _COMMON = (
     click.option(
         "--against", multiple=True, metavar="NAME[,NAME…]", callback=parse_against,
@@ -68,6 +77,15 @@ _COMMON = (
     ),
     click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE",
                  help="Write the whole result to FILE ('-' for standard output)."),
+    click.option("--html", "html", type=click.Path(dir_okay=False), metavar="FILE",
+                 callback=_remember, expose_value=False,
+                 help="Write the report as one self-contained page."),
+    click.option("--markdown", "markdown", type=click.Path(dir_okay=False), metavar="FILE",
+                 callback=_remember, expose_value=False,
+                 help="Write the report as Markdown, for the summary of a CI job."),
+    click.option("--annotations", "annotations", type=click.Path(dir_okay=False),
+                 metavar="FILE", callback=_remember, expose_value=False,
+                 help="Write GitHub workflow annotations ('-' for standard output)."),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crosscheck.cli import exit_codes
+from crosscheck.cli.options import PAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +54,11 @@ def progress(total: int) -> Iterator[tuple[Console, Callable[[str, int], None]]]
 
 
 def finish(
-    reports: Sequence[Report], console: Console, json_file: str | None, save: str | None
+    reports: Sequence[Report],
+    console: Console,
+    json_file: str | None,
+    save: str | None,
+    seconds: float | None = None,
 ) -> int:
     from crosscheck.comparison import Verdict
     from crosscheck.report.text import show, summary_table
@@ -63,26 +68,34 @@ def finish(
         data = [report.to_json() for report in reports]
         write_json(json_file, data[0] if len(data) == 1 else
                     {"format": "crosscheck-run", "format_version": 1, "reports": data})  # fmt: skip
-    if json_file != "-":
+    pages = click.get_current_context().meta.get(PAGES, {})
+    for kind, target in pages.items():
+        write_text(target, _page(kind, reports))
+    if "-" not in (json_file, *pages.values()):
         for report in reports:
             if report.verdict is Verdict.DISAGREE:
                 show(report, console)
                 _save(report, save, console)
                 console.print()
         console.print(summary_table(reports))
-        _remarks(reports, console)
+        _remarks(reports, console, seconds)
     if Verdict.DISAGREE in verdicts:
         return exit_codes.DISAGREE
     return exit_codes.UNCHECKED if Verdict.UNCHECKED in verdicts else exit_codes.AGREE
 
 
-def _remarks(reports: Sequence[Report], console: Console) -> None:
+def _remarks(reports: Sequence[Report], console: Console, seconds: float | None) -> None:
     from rich.markup import escape
 
     checks = sum(len(report.comparisons) for report in reports)
-    seconds = sum(report.seconds for report in reports)
-    witnesses = {k: v for report in reports for k, v in report.witnesses.items()}
-    asked = ", ".join(f"{name} {v}" for name, v in witnesses.items())
+    if seconds is None:
+        seconds = sum(report.seconds for report in reports)
+    # A layer may lack a witness that others have: what was said of each is said once.
+    witnesses: dict[str, dict[str, None]] = {}
+    for report in reports:
+        for name, found in report.witnesses.items():
+            witnesses.setdefault(name, {})[found] = None
+    asked = ", ".join(f"{name} {' / '.join(found)}" for name, found in witnesses.items())
     console.print(f"\n{checks} checks in {seconds:.1f} s against {asked}.")
     console.print(
         "worst: largest error / tolerance. limit: an error of this share of a quantity's norm in any "
@@ -108,12 +121,25 @@ def _save(report: Report, folder: str | None, console: Console) -> None:
     console.print(f"case:   crosscheck replay {path}", soft_wrap=True)
 
 
+def _page(kind: str, reports: Sequence[Report]) -> str:
+    if kind == "html":
+        from crosscheck.report.page import to_page
+
+        return to_page(reports)
+    from crosscheck.report import markdown
+
+    return (markdown.to_markdown if kind == "markdown" else markdown.to_annotations)(reports)
+
+
 def write_json(target: str, data: Any) -> None:
-    text = json.dumps(data, indent=1)
+    write_text(target, json.dumps(data, indent=1) + "\n")
+
+
+def write_text(target: str, text: str) -> None:
     if target == "-":
-        click.echo(text)
+        click.echo(text, nl=False)
         return
     try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
+        Path(target).write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.FileError(target, error.strerror or str(error)) from None

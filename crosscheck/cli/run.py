@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
 import click
 
@@ -15,9 +16,6 @@ from crosscheck.cli.options import (
     seed_number,
 )
 from crosscheck.cli.output import finish, progress
-
-if TYPE_CHECKING:
-    from crosscheck.report import Report
 
 
 @click.command()
@@ -53,6 +51,20 @@ if TYPE_CHECKING:
 )
 @click.option("--save", "save", type=click.Path(file_okay=False), default=".crosscheck",
               show_default=True, metavar="DIR", help="Where failing cases are saved.")  # fmt: skip
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes to use. Default: all cores, one for a few layers.",
+)
+@click.option(
+    "--compilation-cache",
+    "cache",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Keep JAX's compiled programs in DIR for the next run.",
+)
 def run(
     layers: tuple[str, ...],
     against: tuple[str, ...] | None,
@@ -64,27 +76,28 @@ def run(
     sizes: dict[str, int] | None,
     extra: int,
     save: str,
+    jobs: int | None,
+    cache: str | None,
 ) -> int:
     """The main job: reference_nn's layers against PyTorch, JAX and numeric differentiation."""
-    from crosscheck.checking import check
     from crosscheck.families import catalogue
+    from crosscheck.implementations.jax_function import use_compilation_cache
+    from crosscheck.parallel import check_all
 
     wanted = [catalogue[name].name for name in layers] or list(catalogue)
     number = seed_number(seed)
-    reports: list[Report] = []
+    if cache is not None:
+        use_compilation_cache(cache)
+    arguments = {
+        "against": against,
+        "options": options,
+        "sizes": sizes,
+        "dtypes": dtypes or DTYPES,
+        "seed": number,
+        "extra": extra,
+        "every_element": every_element,
+    }
+    started = time.perf_counter()
     with progress(len(wanted)) as (console, advance):
-        for name in wanted:
-            report = check(
-                name,
-                against=against,
-                options=options,
-                sizes=sizes,
-                dtypes=dtypes or DTYPES,
-                seed=number,
-                extra=extra,
-                every_element=every_element,
-                progress=lambda case: advance(case.id, 0),
-            )
-            reports.append(report)
-            advance(name, 1)
-    return finish(reports, console, json_file, save)
+        reports = check_all(wanted, arguments, jobs=jobs, done=lambda name: advance(name, 1))
+    return finish(reports, console, json_file, save, time.perf_counter() - started)

@@ -57,3 +57,8 @@ class Catalogue(Mapping[str, Layer]):
 
 
 catalogue = Catalogue()
+
+
+def named(name: str) -> Layer:
+    """The layer of that name; what a pickled layer of the catalogue is made from."""
+    return catalogue[name]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
+from types import FunctionType
 from typing import Any
 
-from crosscheck.errors import UsageError
+from crosscheck.errors import UsageError, unknown
 from crosscheck.evaluation import Implementation
-from crosscheck.implementations.conventions import Convention, notebook
+from crosscheck.implementations.conventions import CONVENTIONS, Convention, notebook, plausible
 from crosscheck.implementations.jax_function import JaxImplementation
+from crosscheck.implementations.made import Made
 from crosscheck.implementations.numpy_layer import NumpyImplementation
-from crosscheck.implementations.torch_module import TorchImplementation, from_subject, is_torch
+from crosscheck.implementations.optimizer_convention import optax_subject, optimizer, torch_subject
+from crosscheck.implementations.torch_module import (
+    TorchImplementation,
+    from_subject,
+    is_of,
+    is_torch,
+)
 from crosscheck.spec import Layer
 
 #: The witnesses that have an implementation of their own in the catalogue.
@@ -38,21 +47,25 @@ def reference(layer: Layer) -> NumpyImplementation | None:
     import reference_nn
 
     found = getattr(reference_nn, layer.reference or layer.name, None)
-    return None if found is None else NumpyImplementation(found, name="reference_nn")
+    if found is None:
+        return None
+    return NumpyImplementation(found, layer.convention or notebook, name="reference_nn")
 
 
 def subject(
-    given: Any, layer: Layer, convention: Convention | None = None, strict: bool = True
+    given: Any, layer: Layer, convention: Convention | str | None = None, strict: bool = True
 ) -> Implementation:
     """What somebody passed as the implementation under test, behind the protocol.
 
     Args:
-        given: a class or object with forward and backward (NumPy); a ``torch.nn.Module`` class or
-            object, a ``torch.autograd.Function`` class; a function of arrays (JAX); an
-            `Implementation`; ``"torch"`` or ``"jax"`` for the catalogue's own twin; None for
-            reference_nn's layer.
+        given: a class or object with forward and backward (NumPy), a pair of such functions; a
+            ``torch.nn.Module`` class or object, a ``torch.autograd.Function`` class; a function of
+            arrays (JAX); a module class or object of Flax or Equinox; a function of one argument
+            called ``problem`` that makes any of these; an `Implementation`; ``"torch"`` or
+            ``"jax"`` for the catalogue's own twin; None for reference_nn's layer.
         layer: the spec.
-        convention: how a NumPy subject is called; the notebook's by default.
+        convention: how a NumPy subject is called, or the name of a built-in convention; guessed by
+            default, see `crosscheck.implementations.conventions`.
         strict: refuse options that the subject does not have, see `NumpyImplementation`.
 
     Raises:
@@ -68,21 +81,44 @@ def subject(
         if twin is None:
             raise UsageError(f"{layer.name} has no {given} twin")
         return twin
+    if isinstance(convention, str) and convention not in CONVENTIONS:
+        raise unknown("convention", convention, CONVENTIONS)
     if convention is not None:
         return NumpyImplementation(given, convention, strict=strict)
+    if layer.convention is not None and not hasattr(given, "bind"):
+        if layer.convention is optimizer and is_torch(given):
+            return torch_subject(given, strict)
+        if layer.convention is optimizer and isinstance(given, FunctionType):
+            return optax_subject(given, strict)
+        return NumpyImplementation(given, layer.convention, strict=strict)
     if hasattr(given, "bind") and hasattr(given, "name") and not isinstance(given, type):
         return given  # type: ignore[no-any-return]
     if is_torch(given):
         return from_subject(given, strict)
+    if is_of(given, "flax"):
+        from crosscheck.implementations.adapters import flax_module
+
+        return flax_module.from_subject(given, strict)
+    if is_of(given, "equinox"):
+        from crosscheck.implementations.adapters import equinox_module
+
+        return equinox_module.from_subject(given, strict)
+    if _makes(given):
+        return Made(given, lambda made: subject(made, layer, convention, strict))
+    if plausible(given):
+        return NumpyImplementation(given, None, strict=strict)
     if callable(getattr(given, "forward", None)):
-        if not callable(getattr(given, "backward", None)):
-            name = getattr(given, "__name__", type(given).__name__)
-            raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
-        return NumpyImplementation(given, notebook, strict=strict)
+        name = getattr(given, "__name__", type(given).__name__)
+        raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
     if callable(given) and not isinstance(given, type):
         name = getattr(given, "__name__", type(given).__name__)
         return JaxImplementation(given, name, takes_problem=False)
     raise UsageError(
-        f"{given!r} is no implementation: pass a class with forward and backward, a torch module "
-        "or autograd function, or a JAX function; for another calling style give a convention"
+        f"{given!r} is no implementation: pass a class with forward and backward, a pair of "
+        "functions, a torch module or autograd function, or a JAX function; for another calling style give a convention"
     )
+
+
+def _makes(given: Any) -> bool:
+    """Whether it is a function of the problem: no array of a layer is called so."""
+    return inspect.isfunction(given) and [*inspect.signature(given).parameters] == ["problem"]

@@ -8,17 +8,22 @@ has aborted processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError
+from crosscheck.implementations.device import current
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
 
-#: Below this many elements a program runs in microseconds however it is compiled, and compiling
-#: without optimisation takes half the time.
+#: Below this many elements a program runs in microseconds however it is compiled; what counts is
+#: the time to compile it.
 SMALL = 50_000
+#: Compiling without optimisation takes two thirds of the time, and without XLA's fusion emitters
+#: (each fusion is an LLVM module of its own) half of that.
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class JaxImplementation:
@@ -81,10 +86,18 @@ class JaxBound:
             _, pull, outputs = jax.vjp(of, moving, has_aux=True)
             return outputs, pull(dict(cotangents))[0]
 
+        def both(values: Mapping[str, Any], cotangents: Mapping[str, Any]) -> Any:
+            def double(arrays: Mapping[str, Any]) -> dict[str, Any]:
+                f = jax.numpy.float64
+                return {k: a.astype(f) if a.dtype.kind == "f" else a for k, a in arrays.items()}
+
+            return vjp(values, cotangents), vjp(double(values), double(cotangents))
+
         total = sum(int(np.prod(t.shape(problem), dtype=np.int64)) for t in problem.given.values())
-        options = {"xla_backend_optimization_level": 0} if total < SMALL else None
+        options = _quick() if total < SMALL else None
         self._forward = jax.jit(run, compiler_options=options)
         self._vjp = jax.jit(vjp, compiler_options=options)
+        self._both = jax.jit(both, compiler_options=options)
 
     def forward(self, values: Values) -> dict[str, Array]:
         """Outputs and new buffers."""
@@ -95,16 +108,35 @@ class JaxBound:
         outputs, gradients = self._run("vjp", self._vjp, dict(values), dict(cotangents))
         return Evaluation(_collect(outputs), _collect(gradients))
 
+    def both_precisions(self, values: Values, cotangents: Values) -> tuple[Evaluation, Evaluation]:
+        """The same in float32 and in float64, compiled as one program: half the compilations."""
+        found = self._run("vjp", self._both, dict(values), dict(cotangents))
+        low, high = (Evaluation(_collect(o), _collect(g)) for o, g in found)
+        return low, high
+
     def _run(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         jax = import_jax()
         arguments = tuple({k: np.array(a, order="C") for k, a in d.items()} for d in arguments)
         try:
-            with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+            with jax.enable_x64(True), jax.default_device(jax.devices(current())[0]):
                 return jax.device_get(function(*arguments))
         except ImplementationError:
             raise
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s {what}", error) from error
+
+
+@cache
+def _quick() -> dict[str, Any] | None:
+    """The options of `QUICK` that this version of jaxlib has."""
+    jax = import_jax()
+    for options in (QUICK, {k: v for k, v in QUICK.items() if "fusion" not in k}):
+        try:
+            jax.jit(lambda: 0, compiler_options=options)()
+        except Exception:  # an option that is not there; each version says it in its own way
+            continue
+        return options
+    return None
 
 
 def _collect(found: Mapping[str, Any]) -> dict[str, Array]:
@@ -121,3 +153,23 @@ def import_jax() -> Any:
     import jax
 
     return jax
+
+
+def use_compilation_cache(folder: str) -> None:
+    """Keep compiled programs in a folder, for this process and those it starts.
+
+    To be called before jax is imported. jax's own variables, where they are set, win.
+    """
+    import os
+    import sys
+
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": os.path.abspath(folder),
+        # Ours are small and many: by default jax keeps only what took a second to compile.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    if "jax" in sys.modules:
+        raise RuntimeError("the compilation cache has to be chosen before jax is imported")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
-from crosscheck.implementations.conventions import Call, Convention, build, notebook
+from crosscheck.implementations.conventions import (
+    CONVENTIONS,
+    Call,
+    Convention,
+    Guess,
+    Naming,
+    build,
+    guess,
+    notebook,
+)
+from crosscheck.implementations.conventions.guess import transposed
 from crosscheck.spec import Array, Problem, Values
 
 
@@ -18,19 +29,76 @@ class NumpyImplementation:
 
     Args:
         subject: what the convention is given; a class is constructed anew for every evaluation.
-        convention: how it is called (`crosscheck.implementations.conventions`).
+        convention: how it is called (`crosscheck.implementations.conventions`), or the name of a
+            built-in one; None: guessed at the first problem, and said in `notes`.
         name: what reports call it; the class's name by default.
         strict: an option that the class does not have is refused (`NotOffered`); otherwise the class
             is taken to be written for the options of the problem.
+        naming: what is known of its names and constructor.
+        around: makes the convention that is used of the one that was given or guessed.
     """
 
     def __init__(
-        self, subject: Any, convention: Convention = notebook, name: str = "", strict: bool = False
+        self,
+        subject: Any,
+        convention: Convention | str | None = notebook,
+        name: str = "",
+        strict: bool = False,
+        naming: Naming | None = None,
+        around: Callable[[Convention], Convention] | None = None,
     ) -> None:
         self.subject = subject
-        self.convention = convention
+        self.guessed: Guess | None = None
         self.strict = strict
-        self._name = name or getattr(subject, "__name__", type(subject).__name__)
+        self.naming = naming or Naming()
+        self._given = convention
+        self._around = around
+        self._convention: Convention | None = None
+        self._name = name or _name_of(subject)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken to be so without having been said; known after the first `bind`."""
+        found = []
+        if self.guessed is not None:
+            found.append(f"called by the convention {self.guessed.name!r}: {self.guessed.why}")
+        found += [
+            f"convention-mismatch: {name} is kept transposed, as (out, in)"
+            for name in sorted(self.naming.transposed)
+        ]
+        return tuple(found)
+
+    @property
+    def convention(self) -> Convention:
+        """The convention that is used; the notebook's before a guess."""
+        return self._convention or notebook
+
+    def settle(self, problem: Problem) -> None:
+        """Decide on a convention and on what is kept transposed, once."""
+        if self._convention is not None:
+            return
+        turned: frozenset[str] = frozenset()
+        found: Convention
+        if callable(self._given):
+            found = self._given
+        elif self._given is not None:
+            found = CONVENTIONS[self._given]
+            turned = transposed(self.subject, problem) if self._given != "columns" else turned
+        else:
+            self.guessed = guess(self.subject, problem)
+            if self.guessed is None:
+                raise ImplementationError(
+                    f"{self.name} has a forward but no backward, or neither: nothing says how to "
+                    "call it"
+                )
+            found = self.guessed.convention
+            if self.guessed.name != "columns":
+                turned = transposed(self.subject, problem)
+            if self.guessed.name == "notebook":
+                self.guessed = None  # the one that is expected: nothing to say
+        if self._around is None:
+            self.naming = replace(self.naming, transposed=self.naming.transposed | turned)
+        self._convention = found if self._around is None else self._around(found)
 
     @property
     def name(self) -> str:
@@ -44,14 +112,21 @@ class NumpyImplementation:
             NotOffered: the class lacks an option of the problem.
             ImplementationError: the constructor raised.
         """
-        if isinstance(self.subject, type):
+        if isinstance(self.subject, type) and not any("." in name for name in problem.parameters):
             try:
-                build(self.subject, problem, self.strict)
+                build(self.subject, problem, self.strict, self.naming.constructor)
             except NotOffered:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise ImplementationError.during(f"{self.name}'s constructor", error) from error
+        self.settle(problem)
         return NumpyBound(self, problem)
+
+
+def _name_of(subject: Any) -> str:
+    if isinstance(subject, tuple):
+        return " and ".join(_name_of(part) for part in subject)
+    return str(getattr(subject, "__name__", type(subject).__name__))
 
 
 class NumpyBound:
@@ -61,6 +136,8 @@ class NumpyBound:
         self.implementation = implementation
         self.problem = problem
         self._layer: Any = None
+        #: What was returned as a subclass of np.ndarray with its own arithmetic: name → class.
+        self.special: dict[str, str] = {}
 
     def forward(self, values: Values) -> dict[str, Array]:
         """The forward pass alone. One object serves all calls: constructing may cost more."""
@@ -75,7 +152,9 @@ class NumpyBound:
 
     def again(self, values: Values, cotangents: Values) -> Evaluation:
         """Forward and backward on the layer of the call before, as training would."""
-        generator, outputs = self._start(self._call(values))
+        return self._finish(*self._start(self._call(values)), cotangents)
+
+    def _finish(self, generator: Any, outputs: dict[str, Array], cotangents: Values) -> Evaluation:
         upstream = tuple(cotangents[name] for name in self.problem.differentiable_outputs)
         wanted = self.problem.differentiable
         if not wanted or not upstream:
@@ -91,8 +170,23 @@ class NumpyBound:
         }
         return Evaluation(outputs, {k: gradients[k] for k in wanted if k in gradients}, absent)
 
+    def between(self, values: Values, others: Values, cotangents: Values) -> Evaluation | None:
+        """Forward on `values`, forward on `others` with the same object, then backward of the first.
+
+        None where the convention's backward is not handed its inputs again: there the object may
+        remember them.
+        """
+        if self.implementation.convention is not notebook:
+            return None
+        self._layer = None
+        generator, outputs = self._start(self._call(values))
+        second, _ = self._start(self._call(others))
+        second.close()
+        return self._finish(generator, outputs, cotangents)
+
     def _call(self, values: Values) -> Call:
-        return Call(self.problem, values, self._layer, self.implementation.strict)
+        of = self.implementation
+        return Call(self.problem, values, self._layer, of.strict, of.naming)
 
     def _start(self, call: Call) -> tuple[Any, dict[str, Array]]:
         generator = self.implementation.convention(self.implementation.subject, call)
@@ -108,6 +202,8 @@ class NumpyBound:
         result = {}
         for name, value in named.items():
             array = np.asarray(value)
+            if isinstance(value, np.matrix | np.ma.MaskedArray):
+                self.special[f"{what}{name}"] = type(value).__name__
             if array.dtype.kind not in "fiubc":
                 raise ImplementationError(
                     f"{self.implementation.name}: the {what}{name} is no array of numbers but "

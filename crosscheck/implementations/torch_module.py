@@ -15,6 +15,7 @@ import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.conventions import build
+from crosscheck.implementations.device import current
 from crosscheck.implementations.layout import Layout
 from crosscheck.spec import Array, Problem, Values
 
@@ -45,7 +46,7 @@ class TorchImplementation:
         Raises:
             ImplementationError: the constructor raised, or the module lacks a parameter.
         """
-        key = problem.key()
+        key = (problem.key(), current())
         if key not in self._bound:
             self._bound[key] = TorchBound(self, problem)
         return self._bound[key]
@@ -59,6 +60,7 @@ class TorchBound:
 
         self.name = implementation.name
         self.problem = problem
+        self.device = current()
         try:
             with torch.random.fork_rng(devices=[]):  # initialisation draws random numbers
                 self.target = implementation.make(problem)
@@ -67,6 +69,8 @@ class TorchBound:
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s constructor", error) from error
         self.is_module = isinstance(self.target, torch.nn.Module)
+        if self.is_module and self.device != "cpu":
+            self.target = self.target.to(self.device)
         self.layouts: dict[str, Layout] = {}
         if self.is_module:
             self._read_layouts(
@@ -103,18 +107,21 @@ class TorchBound:
             tensors = {name: self._tensor(name, array) for name, array in values.items()}
             leaves = [tensors[name].requires_grad_(True) for name in wanted]
             returned = self._call(tensors)
-            outputs = [returned[name] for name in self.problem.differentiable_outputs]
-            ways = [
-                (o, name) for o, name in zip(outputs, cotangents, strict=False) if o.requires_grad
-            ]
+            # <cotangent, output> as one number: handing the cotangents over instead would make
+            # PyTorch import its symbolic shapes, a third of a second.
+            total: Any = None
+            for name in self.problem.differentiable_outputs:
+                output, upstream = returned[name], np.array(cotangents[name], order="C")
+                if tuple(output.shape) != upstream.shape:
+                    raise ImplementationError(
+                        f"{name} has shape {tuple(output.shape)}, should be {upstream.shape}"
+                    )
+                if output.requires_grad:
+                    weighed = (output * self._put(upstream)).sum()
+                    total = weighed if total is None else total + weighed
             found: tuple[Any, ...] = (None,) * len(leaves)
-            if ways and leaves:
-                found = torch.autograd.grad(
-                    [o for o, _ in ways],
-                    leaves,
-                    [torch.from_numpy(np.array(cotangents[n], order="C")) for _, n in ways],
-                    allow_unused=True,
-                )
+            if leaves and total is not None:
+                found = torch.autograd.grad(total, leaves, allow_unused=True)
             gradients = {
                 name: self._array(name, torch.zeros_like(leaf) if g is None else g)
                 for name, leaf, g in zip(wanted, leaves, found, strict=True)
@@ -122,11 +129,14 @@ class TorchBound:
             return Evaluation(self._read(returned, tensors), gradients)
 
     def _tensor(self, name: str, array: Array) -> Any:
+        layout = self.layouts.get(name)
+        return self._put(layout.out(array) if layout else np.array(array, order="C"))
+
+    def _put(self, array: Array) -> Any:
         import torch
 
-        layout = self.layouts.get(name)
-        copy = layout.out(array) if layout else np.array(array, order="C")
-        return torch.from_numpy(copy)
+        tensor = torch.from_numpy(array)
+        return tensor if self.device == "cpu" else tensor.to(self.device)
 
     def _array(self, name: str, tensor: Any) -> Array:
         array = tensor.detach().cpu().numpy()
@@ -230,5 +240,10 @@ def _function_module(function: Any, problem: Problem) -> Any:
 
 def is_torch(subject: Any) -> bool:
     """Whether something is of PyTorch, told without importing it."""
+    return is_of(subject, "torch")
+
+
+def is_of(subject: Any, package: str) -> bool:
+    """Whether something's class comes from a package, told without importing that."""
     kinds = inspect.getmro(subject if isinstance(subject, type) else type(subject))
-    return any(kind.__module__.split(".")[0] == "torch" for kind in kinds)
+    return any(kind.__module__.split(".")[0] == package for kind in kinds)

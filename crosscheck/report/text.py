@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from crosscheck.comparison import Comparison, Kind, Verdict
+from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
+from crosscheck.report.where import where
 from crosscheck.spec import Array
 
 if TYPE_CHECKING:
@@ -24,33 +26,44 @@ MARKS = {
     Verdict.DISAGREE: "[bold red]disagree[/]",
     Verdict.UNCHECKED: "[yellow]unchecked[/]",
 }
+#: How sure a cause is, as the first word of its sentence.
+SURE = {"proved": "Proved:", "likely": "Probably", "possible": "Possibly"}
 #: How many of the worst elements a failure shows.
 WORST = 4
 
 
-def to_text(report: Report) -> str:
-    """Plain text, at most 100 columns, no colour."""
+def to_text(report: Report, closing: Sequence[str] = ()) -> str:
+    """Plain text, at most 100 columns, no colour.
+
+    Args:
+        report: the report.
+        closing: lines for the end of a failure instead of the line that repeats it; not wrapped.
+    """
     stream = io.StringIO()
     console = Console(
         file=stream, width=WIDTH, color_system=None, highlight=False, legacy_windows=False
     )
-    show(report, console)
+    show(report, console, closing)
     return stream.getvalue().rstrip()
 
 
-def show(report: Report, console: Console) -> None:
-    """Print a whole report."""
-    console.print(headline(report))
+def show(report: Report, console: Console, closing: Sequence[str] = ()) -> None:
+    """Print a whole report: what is wrong first, and who was asked after it."""
     for finding in report.findings:
-        console.print()
         _show_finding(finding, console)
+        console.print()
+    console.print(headline(report))
     if report.verdict is Verdict.AGREE or not report.findings:
         console.print(summary_table([report]))
     for reason, count in report.unchecked().items():
         console.print(f"[yellow]unchecked[/] {count}×: {escape(reason)}", soft_wrap=False)
     for note in report.notes:
         console.print(f"note: {escape(note)}")
-    if report.verdict is Verdict.DISAGREE:
+    if report.verdict is Verdict.DISAGREE and closing:
+        console.print()
+        for line in closing:
+            console.print(escape(line), soft_wrap=True)
+    elif report.verdict is Verdict.DISAGREE:
         _show_repeat(report, console)
 
 
@@ -105,23 +118,45 @@ def _row(report: Report, names: Iterable[str]) -> list[str]:
 
 
 def _show_finding(finding: Finding, console: Console) -> None:
-    console.print(f"[bold red]{escape(finding.code)}[/] · [bold]{escape(finding.quantity)}[/]")
-    console.print("  " + escape(finding.message))
+    """What is wrong, where, expected and got, who agrees with whom, probably why, in which case."""
+    console.print(f"[bold red]{escape(finding.message)}[/]")
+    shown = evidence(finding)
+    if shown is not None and shown.got is not None and shown.expected is not None:
+        place = where(shown, shown.got, shown.expected)
+        if place:
+            console.print(f"  [dim]where[/]     {escape(place)}")
+        console.print(Padding(_worst_elements(shown, shown.got, shown.expected), (0, 0, 0, 2)))
+    if shown is not None and shown.kind is Kind.RAISED:
+        console.print(Padding(escape(shown.reason), (0, 0, 0, 2)))
+    elif finding.against:
+        pattern = ", ".join(f"{k}: {v}" for k, v in finding.against.items())
+        console.print(f"  [dim]{escape(finding.quantity)} against[/] {escape(pattern)}")
     if finding.explanation:
         console.print(
-            f"  [bold]Probably[/] {escape(finding.explanation)}"
+            f"  [bold]{SURE.get(finding.certainty or '', 'Probably')}[/] {escape(finding.explanation)}"
             if finding.cause
             else f"  {escape(finding.explanation)}"
         )
-    shown = next((c for c in finding.comparisons if c.got is not None), None)
-    if shown is not None and shown.got is not None and shown.expected is not None:
-        console.print(_worst_elements(shown, shown.got, shown.expected))
-    if finding.against:
-        pattern = ", ".join(f"{k}: {v}" for k, v in finding.against.items())
-        console.print(f"  [dim]{escape(finding.quantity)} against[/] {escape(pattern)}")
     cases = list(dict.fromkeys(c.case.id for c in finding.comparisons))
     more = f" and {len(cases) - 2} more" if len(cases) > 2 else ""
-    console.print(f"  [dim]in[/] {escape(', '.join(cases[:2]))}{more}")
+    console.print(
+        f"  [dim]{escape(finding.code)} · {escape(finding.quantity)} in[/] "
+        f"{escape(', '.join(cases[:2]))}{more}"
+    )
+
+
+def evidence(finding: Finding) -> Comparison | None:
+    """The comparison that shows a finding best: with both arrays, plain, in float64, the first."""
+
+    def rank(c: Comparison) -> tuple[bool, ...]:
+        return (
+            c.got is None or c.expected is None,
+            c.right == NUMERIC,
+            c.case.memory != "plain",
+            c.case.dtype != "float64",
+        )
+
+    return min(finding.comparisons, key=rank, default=None)
 
 
 def _worst_elements(comparison: Comparison, got: Array, expected: Array) -> Table:
@@ -130,13 +165,13 @@ def _worst_elements(comparison: Comparison, got: Array, expected: Array) -> Tabl
         table.add_column("")
         table.add_column("shape")
         table.add_column("first values")
-        for who, array in (("got", got), (f"expected ({comparison.right})", expected)):
+        for who, array in ((f"expected ({comparison.right})", expected), ("got", got)):
             first = ", ".join(f"{x:.6g}" for x in array.ravel()[:WORST])
             table.add_row(
                 who, str(array.shape), escape(first + (" …" if array.size > WORST else ""))
             )
         return table
-    for column in ("at", "got", f"expected ({comparison.right})", "difference"):
+    for column in ("at", f"expected ({comparison.right})", "got", "difference"):
         table.add_column(column, justify="right" if column != "at" else "left")
     with np.errstate(all="ignore"):
         difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
@@ -144,7 +179,7 @@ def _worst_elements(comparison: Comparison, got: Array, expected: Array) -> Tabl
     for flat in order:
         at = tuple(int(i) for i in np.unravel_index(int(flat), got.shape))
         table.add_row(
-            escape(str(list(at))), f"{got[at]:.9g}", f"{expected[at]:.9g}", f"{difference[at]:.3g}"
+            escape(str(list(at))), f"{expected[at]:.9g}", f"{got[at]:.9g}", f"{difference[at]:.3g}"
         )
     return table
 

@@ -174,7 +174,7 @@ def test_a_share_of_ties_that_is_nobodys_shows_at_ties_only():
 def test_a_missing_mean_is_named_by_the_kernel():
     pytest.importorskip("torch")
     (finding,) = quick("AvgPool2d", SumInsteadOfMean, options={}, against=("torch",)).findings
-    assert finding.cause == "factor"
+    assert finding.cause == "multiplied-by-size"
     assert "kernel_height" in finding.explanation and "kernel_width" in finding.explanation
 
 

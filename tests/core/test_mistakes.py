@@ -7,6 +7,9 @@ import crosscheck
 import reference_nn as nn
 from crosscheck import Verdict
 
+#: Who is wrong is told by comparing with somebody: without a framework there is nobody.
+pytestmark = pytest.mark.usefixtures("a_framework")
+
 
 class MeanBias(nn.Linear):
     def backward(self, x, grad_output):
@@ -149,28 +152,42 @@ class Raises(nn.Sigmoid):
 
 
 MISTAKES = [
-    ("Linear", MeanBias, {}, "backward-wrong", "grad_bias", "factor"),
+    ("Linear", MeanBias, {}, "backward-wrong", "grad_bias", "divided-by-size"),
     ("Linear", BiasNotSummed, {}, "wrong-shape", "grad_bias", "not-summed-over-batch"),
     ("Linear", BiasWithExtraAxis, {}, "wrong-shape", "grad_bias", "extra-axis"),
     ("Linear", WeightsTransposed, {}, "wrong-shape", "grad_weights", "transposed"),
-    ("Linear", UsesGradWeights, {}, "backward-wrong", "grad_x", None),
-    ("Linear", DividedByBatchToo, {}, "backward-wrong", "grad_weights", "factor"),
-    ("Linear", Accumulates, {}, "contract", "contract: second call gives the same", None),
-    ("Linear", Clips, {}, "backward-wrong", "grad_x", None),
+    ("Linear", UsesGradWeights, {}, "backward-wrong", "grad_x", "gradient-for-parameter"),
+    ("Linear", DividedByBatchToo, {}, "backward-wrong", "grad_weights", "divided-by-size"),
+    (
+        "Linear",
+        Accumulates,
+        {},
+        "convention-mismatch",
+        "contract: second call gives the same",
+        "accumulates",
+    ),
+    ("Linear", Clips, {}, "backward-wrong", "grad_x", "clipped"),
     ("Sigmoid", SignLost, {}, "forward-wrong", "output", "one-minus"),
-    ("Sigmoid", DerivativeOfOutput, {}, "backward-wrong", "grad_x", None),
+    ("Sigmoid", DerivativeOfOutput, {}, "backward-wrong", "grad_x", "derivative-at-output"),
     ("Sigmoid", IgnoresUpstream, {}, "backward-wrong", "grad_x", "upstream-ignored"),
-    ("Sigmoid", MutatesUpstream, {}, "contract", "contract: upstream unchanged", None),
-    ("Sigmoid", MutatesInput, {}, "contract", "contract: inputs unchanged", None),
-    ("Sigmoid", Float32Buffer, {}, "wrong-dtype", "grad_x", None),
-    ("Sigmoid", RandomForward, {}, "random-forward", "output", None),
-    ("Sigmoid", Overflows, {}, "non-finite", "output", None),
-    ("Sigmoid", ReturnsNothing, {}, "missing", "grad_x", None),
-    ("Sigmoid", Raises, {}, "raised", "output", None),
-    ("MSELoss", NoFactorTwo, {}, "backward-wrong", "grad_prediction", "factor"),
-    ("MSELoss", OnlyBatch, {}, "backward-wrong", "grad_prediction", "factor"),
-    ("MSELoss", SignFlipped, {}, "backward-wrong", "grad_prediction", "factor"),
-    ("MSELoss", TargetBroadcast, {"reduction": "sum"}, "forward-wrong", "output", None),
+    (
+        "Sigmoid",
+        MutatesUpstream,
+        {},
+        "contract",
+        "contract: upstream unchanged",
+        "mutates-upstream",
+    ),
+    ("Sigmoid", MutatesInput, {}, "contract", "contract: inputs unchanged", "mutates-input"),
+    ("Sigmoid", Float32Buffer, {}, "wrong-dtype", "grad_x", "float32-buffer"),
+    ("Sigmoid", RandomForward, {}, "random-forward", "output", "random"),
+    ("Sigmoid", Overflows, {}, "non-finite", "output", "overflow"),
+    ("Sigmoid", ReturnsNothing, {}, "missing", "grad_x", "never-given"),
+    ("Sigmoid", Raises, {}, "raised", "output", "missing-star"),
+    ("MSELoss", NoFactorTwo, {}, "backward-wrong", "grad_prediction", "constant-factor"),
+    ("MSELoss", OnlyBatch, {}, "backward-wrong", "grad_prediction", "multiplied-by-size"),
+    ("MSELoss", SignFlipped, {}, "backward-wrong", "grad_prediction", "sign-flipped"),
+    ("MSELoss", TargetBroadcast, {"reduction": "sum"}, "forward-wrong", "output", "every-pair"),
 ]
 
 

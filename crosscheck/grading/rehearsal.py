@@ -1,0 +1,150 @@
+"""Questions asked all at once: what a check will ask is known from the submission before.
+
+A check asks an implementation some hundred small questions, each of which costs two process switches.
+They hardly depend on the answers. So the questions of one check are kept as a *script*; for the next
+submission the whole script is sent at once, and the check finds its answers waiting. A question that
+is not in the script is asked as ever. What the check sees is the same either way.
+
+The raw answers to the whole script also say when two submissions cannot be told apart: then they get
+the same mark, and the second one costs nothing but asking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from crosscheck.evaluation import ImplementationError, NotOffered
+from crosscheck.isolation.failures import WorkerDied
+from crosscheck.isolation.protocol import Entry, Frame, Kind, encode
+from crosscheck.isolation.remote import RemoteImplementation
+from crosscheck.isolation.worker import Answer, Request, Worker
+
+#: Where the numbers of scripted requests begin, so that they are the same for every submission.
+FIRST = 1 << 24
+#: Depend on the request before them, so they are answered from a script in sequence or not at all.
+_SEQUEL = (Kind.AGAIN, Kind.REREAD)
+
+
+class Deviated(Exception):
+    """A question depends on one that was not asked as the script has it: begin again, without it."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """The questions of one check, in order."""
+
+    requests: tuple[Request, ...]
+    places: dict[bytes, tuple[int, ...]] = field(repr=False)
+
+    @classmethod
+    def of(cls, requests: Sequence[Request]) -> Script:
+        """A script of requests as they were heard."""
+        places: dict[bytes, list[int]] = {}
+        for number, request in enumerate(requests):
+            places.setdefault(_body(request.data), []).append(number)
+        return cls(tuple(requests), {body: tuple(at) for body, at in places.items()})
+
+
+class Rehearsed(RemoteImplementation):
+    """An implementation in a worker that listens for a script, or answers out of one.
+
+    Attributes:
+        heard: the requests that were made, in order.
+    """
+
+    @classmethod
+    def around(cls, found: RemoteImplementation, script: Script | None) -> Rehearsed:
+        """The same implementation, with a script or none."""
+        return cls(
+            found.worker, found.items, found.name, found.convention, found.strict, found.key,
+            script=script,
+        )  # fmt: skip
+
+    def __init__(
+        self,
+        worker: Worker,
+        items: tuple[str, ...],
+        name: str,
+        convention: object,
+        strict: bool,
+        key: str,
+        script: Script | None = None,
+    ) -> None:
+        super().__init__(worker, items, name, convention, strict, key)
+        self.script = script
+        self.heard: list[Request] = []
+        self._raw: tuple[list[bytes], Exception | None] | None = None
+        self._answers: list[Answer] = []
+        self._next = 0
+        self._live = False
+
+    def rehearse(self) -> bytes | None:
+        """Ask the whole script.
+
+        Returns:
+            A digest of all answers; None without a script, where the submission does not define
+            what it is about, or where not all of it was answered.
+        """
+        if self.script is None:
+            return None
+        try:
+            self.worker.revive()
+            for item in self.items:
+                self._present(item)
+            self._raw = self.worker.converse(self.script.requests)
+        except ImplementationError:
+            return None  # asked the usual way, it is raised again
+        raw, error = self._raw
+        if error is not None or len(raw) < len(self.script.requests):
+            return None
+        digest = hashlib.blake2b(digest_size=16)
+        for reply in raw:
+            digest.update(reply)
+        return digest.digest()
+
+    def _unpack(self) -> None:
+        if self._raw is not None and self.script is not None:
+            self._answers = self.worker.answers(self.script.requests, *self._raw)
+            self._raw = None
+
+    def ask(
+        self, kind: Kind, text: str = "", entries: Sequence[Entry] = (), room: int = 0
+    ) -> Frame:
+        """`Worker.ask`, out of the script where it can be."""
+        if self.dead is not None:
+            raise self.dead
+        self._unpack()
+        sequence = FIRST + len(self.heard)
+        data = encode(Frame(kind, sequence, tuple(entries), text))
+        self.heard.append(Request(data, kind, sequence, room))
+        place = self._place(data, kind)
+        if place is None:
+            if kind in _SEQUEL and self._answers and not self._live:
+                raise Deviated
+            self._live = bool(self._answers)
+            return super().ask(kind, text, entries, room)
+        self._next = place + 1
+        self._live = False
+        answer = self._answers[place]
+        if isinstance(answer, WorkerDied):
+            self.dead = answer
+        if isinstance(answer, ImplementationError | NotOffered):
+            raise answer
+        return answer
+
+    def _place(self, data: bytes, kind: Kind) -> int | None:
+        if self.script is None:
+            return None
+        for place in self.script.places.get(_body(data), ()):
+            if place >= self._next and place < len(self._answers):
+                if kind in _SEQUEL and (self._live or place != self._next):
+                    return None
+                return place
+        return None
+
+
+def _body(data: bytes) -> bytes:
+    """A frame without its number, as a digest."""
+    return hashlib.blake2b(data[:8] + data[12:], digest_size=16).digest()

@@ -1,0 +1,294 @@
+"""Which convention somebody's code follows: guessed from signatures, tried, and said.
+
+The signatures give candidates in order. Where rows or columns, or returned or left, cannot be told from
+a signature, the first candidate is taken whose forward, on random arrays of the problem's shapes,
+gives outputs of the declared shape. Nobody's numbers decide.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crosscheck.implementations.conventions.arguments import words_of
+from crosscheck.implementations.conventions.attributes import attributes
+from crosscheck.implementations.conventions.cached import cached
+from crosscheck.implementations.conventions.call import (
+    Call,
+    Convention,
+    Naming,
+    Running,
+    argument_names,
+    method_accepts,
+    required,
+)
+from crosscheck.implementations.conventions.columns import columns
+from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
+from crosscheck.implementations.conventions.names import CACHES, RATES, UPSTREAM, first
+from crosscheck.implementations.conventions.notebook import notebook
+from crosscheck.implementations.conventions.slots import attributes as attributes_of
+from crosscheck.implementations.conventions.slots import parameter_slot, raw
+from crosscheck.implementations.conventions.tape import tape, tensor_class
+from crosscheck.implementations.conventions.updating import updating
+from crosscheck.implementations.conventions.whole_network import whole_network
+from crosscheck.spec import Problem
+
+#: Every convention that is built in, by name.
+CONVENTIONS: dict[str, Convention] = {
+    "notebook": notebook,
+    "cached": cached,
+    "functions_with_cache": functions_with_cache,
+    "columns": columns,
+    "attributes": attributes,
+    "updating": updating,
+    "tape": tape,
+    "whole_network": whole_network,
+}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What was taken, and why.
+
+    Attributes:
+        name: the convention's name in `CONVENTIONS`.
+        why: what speaks for it, as half a sentence.
+        tried: whether its forward gave outputs of the declared shape.
+    """
+
+    name: str
+    why: str
+    tried: bool = False
+
+    @property
+    def convention(self) -> Convention:
+        """The convention itself."""
+        return CONVENTIONS[self.name]
+
+
+def guess(subject: Any, problem: Problem, naming: Naming | None = None) -> Guess | None:
+    """The convention that a subject seems to follow.
+
+    Args:
+        subject: a class, an object, a pair of functions or, for a tape, one function.
+        problem: what it is to compute; sizes that differ from each other tell more.
+        naming: what is known of its names.
+
+    Returns:
+        None if nothing fits: there is no forward, or no backward anywhere.
+    """
+    found = [*_candidates(subject, problem)]
+    for name, why in found:
+        if _gives_the_shape(CONVENTIONS[name], subject, problem, naming):
+            return Guess(name, why, True)
+    return Guess(*found[0]) if found else None
+
+
+def by_guess() -> Convention:
+    """A convention that guesses at the first call of each subject, the notebook's where nothing fits."""
+    known: dict[int, tuple[Convention, Naming]] = {}
+
+    def guessed(subject: Any, call: Call) -> Running:
+        if id(subject) not in known:
+            found = guess(subject, call.problem)
+            convention = notebook if found is None else found.convention
+            turned = frozenset() if convention is columns else transposed(subject, call.problem)
+            known[id(subject)] = convention, Naming(transposed=turned)
+        convention, call.naming = known[id(subject)]
+        return (yield from convention(subject, call))
+
+    return guessed
+
+
+def plausible(subject: Any) -> bool:
+    """Whether a subject may be code that some convention calls, without a problem at hand."""
+    if isinstance(subject, tuple):
+        return len(subject) == 2 and all(callable(s) and not isinstance(s, type) for s in subject)
+    if callable(getattr(subject, "forward", None)) and callable(getattr(subject, "backward", None)):
+        return True
+    if isinstance(subject, type) and hasattr(subject, "loss"):
+        return True
+    return _runs(subject) and tensor_class(subject) is not None
+
+
+def transposed(subject: Any, problem: Problem) -> frozenset[str]:
+    """The matrices among the parameters that a class keeps transposed, by the shapes of its own."""
+    if not isinstance(subject, type):
+        return frozenset()
+    own = _own_shapes(subject, problem)
+    return frozenset(
+        name
+        for name, tensor in problem.parameters.items()
+        if len(shape := tensor.shape(problem)) == 2
+        and shape[0] != shape[1]
+        and own.get(name) == shape[::-1]
+    )
+
+
+# --- candidates -----------------------------------------------------------------------------
+
+
+def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
+    if isinstance(subject, tuple):
+        yield "functions_with_cache", "it is a pair of functions"
+        yield "columns", "it is a pair of functions, and its forward fits samples as columns"
+        return
+    network = any("." in name for name in problem.parameters)
+    if network and not hasattr(subject, "layers") and not _variadic(subject):
+        yield "whole_network", "it is one class for a network of several layers"
+    backward = getattr(subject, "backward", None)
+    if not callable(backward):
+        if _runs(subject) and tensor_class(subject) is not None:
+            yield "tape", f"it has no backward, its tensors ({_tensor_name(subject)}) have one"
+        return
+    inputs, upstream = len(problem.inputs), len(problem.differentiable_outputs)
+    bare = inspect.getattr_static(subject, "backward")
+    with_self = isinstance(subject, type) and not isinstance(bare, staticmethod | classmethod)
+    names = argument_names(backward)[with_self:]
+    listed = f"backward({', '.join(names)})"
+    if first(CACHES, names):
+        yield "functions_with_cache", f"{listed} is given what the forward returned"
+    if _column_shapes(subject, problem):
+        yield "columns", "its parameters have the shapes of samples as columns"
+    leaves = _returns_nothing(getattr(subject, "forward", None))
+    alone = method_accepts(subject, "forward", 0) and not method_accepts(subject, "forward", inputs)
+    told = method_accepts(subject, "backward", 0) and first(UPSTREAM, words_of(backward))
+    if leaves or alone or told:
+        yield "attributes", (
+            "its forward returns nothing" if leaves
+            else "its forward takes no input" if alone
+            else f"its backward reads the attribute {told}"
+        )  # fmt: skip
+    if first(RATES, names) or (_mentions_rate(subject) and _assigns_parameters(backward, problem)):
+        yield "updating", f"{listed} takes a step of gradient descent"
+    loss = upstream == 1 and not problem.outputs[problem.differentiable_outputs[0]].shape(problem)
+    again = method_accepts(subject, "backward", inputs + upstream) or (
+        loss and method_accepts(subject, "backward", inputs)
+    )
+    remembers = method_accepts(subject, "backward", upstream) or (
+        loss and method_accepts(subject, "backward", 0)
+    )
+    needs = required(backward) - with_self
+    flag = needs <= upstream and not first(UPSTREAM, names[inputs : inputs + upstream])
+    if again and remembers and flag and not loss:  # backward(grad_output, training=True)
+        yield "cached", f"{listed} needs the upstream gradient alone"
+    if again:
+        yield "notebook", f"{listed} takes the inputs again"
+    if remembers:
+        yield "cached", f"{listed} does not take the inputs again"
+    if again or remembers:
+        yield "columns", f"{listed}, and its forward fits samples as columns"
+    yield "notebook", f"{listed} fits nothing else"
+
+
+def _gives_the_shape(
+    convention: Convention, subject: Any, problem: Problem, naming: Naming | None
+) -> bool:
+    rng = np.random.default_rng(0)
+    values = {
+        name: rng.uniform(0.1, 0.9, tensor.shape(problem))
+        if tensor.domain.differentiable
+        else np.ones(tensor.shape(problem))
+        for name, tensor in problem.given.items()
+    }
+    known = naming or Naming(transposed=transposed(subject, problem))
+    running = convention(subject, Call(problem, values, naming=known))
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            found = next(running)
+            running.close()
+            return all(
+                name in found and np.shape(found[name]) == tensor.shape(problem)
+                for name, tensor in problem.outputs.items()
+            )
+    except (Exception, SystemExit):
+        return False
+
+
+# --- what signatures, shapes and code say ----------------------------------------------------
+
+
+def _runs(subject: Any) -> bool:
+    """Whether its objects have a forward or can be called; a function can."""
+    if callable(getattr(subject, "forward", None)):
+        return True
+    return callable(subject) and not (isinstance(subject, type) and "__call__" not in dir(subject))
+
+
+def _variadic(subject: Any) -> bool:
+    try:
+        parameters = inspect.signature(subject).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _tensor_name(subject: Any) -> str:
+    return getattr(tensor_class(subject), "__name__", "?")
+
+
+def _own_shapes(subject: type, problem: Problem) -> dict[str, tuple[int, ...]]:
+    """The shapes that a newly constructed object gives its parameters itself."""
+    from crosscheck.implementations.conventions.call import build
+
+    try:
+        layer = build(subject, problem)
+    except (Exception, SystemExit):
+        return {}
+    found = {}
+    for name in problem.parameters:
+        slot = parameter_slot(layer, name, tuple(problem.parameters), None)
+        value = None if slot is None else slot.get()
+        if isinstance(value := raw(value), np.ndarray):
+            found[name] = value.shape
+    return found
+
+
+def _column_shapes(subject: Any, problem: Problem) -> bool:
+    """Weights (out, in) together with a bias (out, 1)."""
+    if not isinstance(subject, type):
+        return False
+    own = _own_shapes(subject, problem)
+    return any(
+        len(shape := tensor.shape(problem)) == 1 and own.get(name) == (*shape, 1)
+        for name, tensor in problem.parameters.items()
+    ) and bool(transposed(subject, problem))
+
+
+def _returns_nothing(function: Callable[..., Any] | None) -> bool:
+    """Whether no path of a function returns anything but None."""
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_flags & 0x20:
+        return False
+    before: Any = None
+    returned = []
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RETURN_CONST":
+            returned.append(instruction.argval)
+        elif instruction.opname == "RETURN_VALUE":
+            constant = before is not None and before.opname == "LOAD_CONST"
+            returned.append(before.argval if constant else ...)
+        before = instruction
+    return bool(returned) and all(value is None for value in returned)
+
+
+def _mentions_rate(subject: Any) -> bool:
+    names = (*argument_names(subject), *attributes_of(subject))
+    words = words_of(getattr(subject, "backward", None) or subject)
+    return first(RATES, names) is not None or first(RATES, words) is not None
+
+
+def _assigns_parameters(backward: Callable[..., Any], problem: Problem) -> bool:
+    """Whether the code of a backward stores into an attribute that holds a parameter."""
+    from crosscheck.implementations.conventions.names import parameter_names
+
+    stored = {i.argval for i in dis.get_instructions(backward) if i.opname == "STORE_ATTR"}
+    names = tuple(problem.parameters)
+    return any(set(parameter_names(name, names)) & stored for name in names)

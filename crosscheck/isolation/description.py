@@ -1,0 +1,112 @@
+"""A problem as plain data, so that a worker can rebuild what a convention needs of it, and no more.
+
+The worker gets names, axes, shapes, options and resolved constructor arguments; not the layer's
+oracles, domains or special points.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from crosscheck.domains import NORMAL, Domain
+from crosscheck.errors import UsageError
+from crosscheck.spec import Layer, Problem, Tensor
+
+#: For arrays that have no gradient.
+_FIXED = Domain("fixed", NORMAL.draw, differentiable=False)
+
+
+def describe(problem: Problem) -> str:
+    """The problem as JSON.
+
+    Raises:
+        UsageError: an option or constructor argument is no plain data.
+    """
+    layer = problem.layer
+    constructor = [item(problem) if callable(item) else problem[item] for item in layer.constructor]
+
+    def tensors(group: Mapping[str, Tensor]) -> list[Any]:
+        return [
+            [
+                name,
+                tensor.axes if isinstance(tensor.axes, str) else [*tensor.shape(problem)],
+                tensor.differentiable and tensor.domain.differentiable,
+            ]
+            for name, tensor in group.items()
+        ]
+
+    data = {
+        "name": layer.name,
+        "inputs": tensors(problem.inputs),
+        "parameters": tensors(problem.parameters),
+        "buffers": tensors(problem.buffers),
+        "outputs": [
+            [name, t.axes if isinstance(t.axes, str) else [*t.shape(problem)], t.differentiable]
+            for name, t in problem.outputs.items()
+        ],
+        "constructor": [_pack(value) for value in constructor],
+        "options": {k: _pack(v) for k, v in problem.options.items()},
+        "defaults": {k: _pack(v) for k, v in layer.options.items()},
+        "sizes": problem.sizes,
+    }
+    try:
+        return json.dumps(data)
+    except TypeError as error:
+        raise UsageError(f"{layer.name}: an option is no plain data: {error}") from None
+
+
+def rebuild(text: str) -> Problem:
+    """The problem that `describe` described."""
+    data = json.loads(text)
+
+    def tensors(group: list[Any]) -> dict[str, Tensor]:
+        return {
+            name: Tensor(
+                axes if isinstance(axes, str) else _constant(tuple(axes)),
+                NORMAL if moves else _FIXED,
+                differentiable=moves,
+            )
+            for name, axes, moves in group
+        }
+
+    layer = Layer(
+        data["name"],
+        inputs=tensors(data["inputs"]),
+        parameters=tensors(data["parameters"]),
+        buffers=tensors(data["buffers"]),
+        outputs=tensors(data["outputs"]),
+        constructor=[_constant(_unpack(value)) for value in data["constructor"]],
+        options={k: _unpack(v) for k, v in data["defaults"].items()},
+    )
+    return layer.problem({k: _unpack(v) for k, v in data["options"].items()}, data["sizes"])
+
+
+def _constant(value: Any) -> Callable[[Problem], Any]:
+    def constant(problem: Problem) -> Any:
+        return value
+
+    return constant
+
+
+def _pack(value: Any) -> Any:
+    """JSON has no tuples."""
+    if isinstance(value, tuple):
+        return {"tuple": [_pack(v) for v in value]}
+    if isinstance(value, list):
+        return [_pack(v) for v in value]
+    if isinstance(value, Mapping):
+        return {"mapping": [[_pack(k), _pack(v)] for k, v in value.items()]}
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(v) for v in value]
+    if isinstance(value, dict) and "tuple" in value:
+        return tuple(_unpack(v) for v in value["tuple"])
+    if isinstance(value, dict):
+        return {_unpack(k): _unpack(v) for k, v in value["mapping"]}
+    return value

@@ -1,0 +1,1 @@
+"""What a worker gives up before it sees a line of the submission."""

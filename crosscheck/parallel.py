@@ -1,0 +1,109 @@
+"""Many layers over all cores: the same reports in the same order as one after the other.
+
+Each worker process imports the frameworks for itself and checks whole layers, so nothing is shared
+and nothing has to be locked. Reports come back by pickling: a layer of the catalogue travels as its name.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+from crosscheck.errors import CrosscheckError
+
+if TYPE_CHECKING:
+    from crosscheck.report import Report
+
+#: With fewer layers a second process costs more, for importing the frameworks, than it saves.
+WORTHWHILE = 8
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def check_all(
+    names: Sequence[str],
+    arguments: Mapping[str, Any],
+    *,
+    jobs: int | None = None,
+    done: Callable[[str], None] = lambda name: None,
+) -> list[Report]:
+    """`crosscheck.check` on each name of the catalogue.
+
+    Args:
+        names: layers of the catalogue.
+        arguments: what `check` is given besides, plain data.
+        jobs: processes to use; by default all cores, or one for a few layers.
+        done: called with each name when it is checked, in the order in which that happens.
+
+    Returns:
+        The reports in the order of `names`, whatever the number of processes.
+
+    Raises:
+        CrosscheckError: what `check` raises, or a worker that was killed.
+    """
+    if jobs is None:
+        jobs = cores() if len(names) > WORTHWHILE else 1
+    distinct = list(dict.fromkeys(names))
+    run = _pool(distinct, arguments, jobs) if jobs > 1 else _serial(distinct, arguments)
+    found = {}
+    for name, report in run:
+        found[name] = report
+        done(name)
+    return [found[name] for name in names]
+
+
+def _serial(names: Sequence[str], arguments: Mapping[str, Any]) -> Iterator[tuple[str, Report]]:
+    for name in names:
+        yield name, _check(name, arguments)
+
+
+def _pool(
+    names: Sequence[str], arguments: Mapping[str, Any], jobs: int
+) -> Iterator[tuple[str, Report]]:
+    from crosscheck.families import catalogue
+
+    # The layers with the most to compile first, so that none of them is left alone at the end.
+    ordered = sorted(names, key=lambda name: -len(catalogue[name].variants))
+    executor = ProcessPoolExecutor(
+        min(jobs, len(ordered)), multiprocessing.get_context("spawn"), _begin
+    )
+    others = set(multiprocessing.active_children())
+    finished = False
+    try:
+        running: dict[Future[Report], str] = {
+            executor.submit(_check, name, arguments): name for name in ordered
+        }
+        for future in as_completed(running):
+            yield running[future], future.result()
+        finished = True
+    except BrokenProcessPool:
+        raise CrosscheckError(
+            "a worker process was killed, perhaps for want of memory; --jobs 1 needs the least"
+        ) from None
+    finally:
+        if not finished:  # stopped half-way: nobody waits for what is still running
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+        executor.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """A worker leaves an interrupt from the keyboard to its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _check(name: str, arguments: Mapping[str, Any]) -> Report:
+    from crosscheck.checking import check
+
+    return check(name, **arguments)

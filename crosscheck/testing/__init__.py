@@ -1,0 +1,1 @@
+"""What the pytest plugin does when a test is checked. The plugin's entry is `crosscheck.pytest_plugin`."""
