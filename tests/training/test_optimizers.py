@@ -276,6 +276,18 @@ def test_without_optax_jax_is_no_witness_and_no_error(both, monkeypatch):
         crosscheck.check("SGD", against=("jax",))
 
 
+def test_an_optimizer_that_nobody_compares_is_unchecked_not_right(monkeypatch):
+    import crosscheck.checking as checking
+
+    monkeypatch.setattr(checking, "installed", lambda name: False)
+    for name in ("Adam", "StepLR", "clip_grad_norm_"):
+        report = crosscheck.check(name, options={})
+        assert report.verdict is Verdict.UNCHECKED
+        assert "nobody to compare with" in str(report.unchecked())
+    # A layer with a gradient still has its numeric derivative.
+    assert crosscheck.check("Sigmoid", options={}).verdict is Verdict.AGREE
+
+
 def test_the_numeric_witness_says_that_it_does_not_apply(torch):
     report = crosscheck.check("SGD", options={}, dtypes=("float64",), against=("torch", "numeric"))
     assert report.witnesses["numeric"] == "does not apply (no gradient)"
