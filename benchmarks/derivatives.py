@@ -1,6 +1,6 @@
 """How good the numeric derivatives are, and whether their own error estimate covers the truth.
 
-    python -m benchmarks.derivatives --runs 10000        # 2 to 4 minutes on one core
+    python -m benchmarks.derivatives --runs 10000        # 2 to 4 minutes on one core; resumable
     python -m benchmarks.derivatives --runs 300          # a few seconds
 
 A run differentiates one layer's forward at one drawn point and compares every probe with the
@@ -21,6 +21,7 @@ import click
 import numpy as np
 
 from benchmarks import truth
+from benchmarks.journal import Journal
 from benchmarks.layers import SUBJECTS, Subject
 from benchmarks.progress import track
 from crosscheck.derivative import Probe, differentiate
@@ -30,6 +31,8 @@ from crosscheck.versions import versions
 
 RESULT = Path(__file__).parent / "results" / "derivatives.json"
 SCALES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
+#: Runs per part of the journal.
+PART = 200
 #: A gradient smaller than this share of the function itself has saturated: errors are then in
 #: units of the function, and counted apart.
 SATURATED = 1e-6
@@ -133,7 +136,9 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
         "worst": sorted(
             (r for r in known if r["smooth"] and not r["saturated"]), key=lambda r: -r["error"]
         )[:20],
-        "sample": known[:: max(1, len(known) // 2000)],
+        "sample": [
+            [r["error"], r["estimate"], r["method"]] for r in known[:: max(1, len(known) // 1500)]
+        ],
         "versions": versions(),
     }
 
@@ -143,11 +148,15 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
 @click.option("-o", "--output", default=RESULT, show_default=True, type=click.Path(path_type=Path))
 def main(runs: int, output: Path) -> None:
     """Accuracy of the numeric derivatives and coverage of their error estimate."""
-    records: list[dict[str, Any]] = []
-    for point in track(points(runs), runs, "derivatives"):
-        records += measure(*point)
+    journal = Journal(output.with_suffix(".journal"), {"runs": runs, "part": PART})
+    every = list(points(runs))
+    starts = range(0, runs, PART)
+    wanted = [n for n in starts if str(n) not in journal.parts]
+    for start in track(wanted, len(starts), "derivatives", done=len(starts) - len(wanted)):
+        part = [record for point in every[start : start + PART] for record in measure(*point)]
+        journal.add(str(start), part)
+    records = [record for start in starts for record in journal.parts[str(start)]]
     found = summary(records)
-    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(found, indent=1))
     for name, row in found["table"].items():
         if "median" in row:

@@ -112,6 +112,7 @@ BATCH_NORM = Layer(
     outputs={"output": "batch features"},
     constructor=("features",),
     options={"track_running_stats": False},
+    valid=lambda p: None if p.batch > 1 else "one sample is its own mean",
     torch=_torch_batch_norm,
     jax=_jax_batch_norm,
 )

@@ -98,6 +98,10 @@ class Case:
         sizes = ", ".join(f"{k}={v}" for k, v in self.problem.sizes.items())
         return f"<Case {self.id}: {sizes}; seed {self.seed}>"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The same line in IPython and in Hypothesis, which else print every array."""
+        printer.text(repr(self))
+
     def arrays(self, dtype: str | None = None, memory: str | None = None) -> dict[str, Array]:
         """Fresh arrays for a witness, real ones in `dtype`, laid out as `memory` says."""
         return present(self.values, dtype or self.dtype, memory or self.memory)

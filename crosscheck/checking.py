@@ -15,7 +15,6 @@ from crosscheck.causes import explain
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
 from crosscheck.detective import investigate
-from crosscheck.differences import ledger
 from crosscheck.errors import MissingFramework, UsageError, unknown
 from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
 from crosscheck.families import catalogue
@@ -24,7 +23,7 @@ from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
 from crosscheck.implementations.conventions import Convention, plausible
 from crosscheck.mismatch import tell_apart
-from crosscheck.networks import Network, compose, stage_cases
+from crosscheck.networks import Network, compose, known_differences, stage_cases
 from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
 from crosscheck.report import Report
@@ -164,10 +163,13 @@ def check_cases(
             contract_done = True
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
-    findings = explain(judge(panel.subject.name, comparisons), comparisons, panel)
-    findings = [explain_step(f, panel) for f in findings]
-    findings = tell_apart(findings, panel.subject.name)
-    findings = investigate(findings, comparisons, panel)
+    findings = judge(panel.subject.name, comparisons)
+    if spec.convention is not None:  # no gradient to reason with: an optimizer, a schedule
+        findings = [explain_step(f, panel) for f in findings]
+    else:
+        findings = explain(findings, comparisons, panel)
+        findings = tell_apart(findings, panel.subject.name)
+        findings = investigate(findings, comparisons, panel)
     if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))
@@ -302,7 +304,7 @@ def assemble(
         numeric=numeric,
         fallback=reference(spec) if implementation is not None else None,
         every_element=every_element,
-        differences=tuple(d for d in ledger().values() if d.layer == spec.name),
+        differences=known_differences(spec),
     )
     return panel, witnesses
 

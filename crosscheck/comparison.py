@@ -68,7 +68,8 @@ class Comparison:
             derivative); None if there was nothing to subtract.
         tolerance: what `error` may be, by `crosscheck.tolerance`.
         limit: the detection limit: an error of this size in any one element would have shown.
-        norm: the quantity's 2-norm, to which the limit is related.
+        norm: the quantity's 2-norm, to which the limit is related; where a gradient vanishes, the
+            upstream gradient's size.
         kind: in what way they disagree.
         reason: why unchecked, or in words why or where they disagree; of an agreement, what is
             to be said about it.
@@ -118,8 +119,8 @@ class Comparison:
 
     @property
     def relative_limit(self) -> float | None:
-        """The detection limit in units of the quantity's norm."""
-        if self.limit is None or not self.norm:
+        """The detection limit in units of the quantity's norm; None for one that is nothing but rounding."""
+        if self.limit is None or not self.limit <= self.norm:
             return None
         return self.limit / self.norm
 

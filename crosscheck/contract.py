@@ -71,7 +71,7 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
         lambda: _changed(
             upstream, case.upstream(), "changes the upstream gradient of {name}", case
         ),
-        lambda: _repeated(bound, case, kept),
+        lambda: _repeated(bound, case, kept) or _remembers(subject, bound, case),
         lambda: _independent(subject, case),
         lambda: _alias(first, values, upstream, aliases),
         lambda: _special(bound),
@@ -118,6 +118,22 @@ def _repeated(bound: Bound, case: Case, kept: Values) -> str | None:
             f"{name} is twice as large after a second call: it accumulates instead of overwriting"
         )
     return f"{name} is another after a second call with the same arguments"
+
+
+def _remembers(subject: Implementation, bound: Bound, case: Case) -> str | None:
+    """Whether an object that was used answers other arguments as a new one does."""
+    other = _others(case.arrays())
+    try:
+        used = getattr(bound, "again", bound.vjp)(_others(case.arrays()), case.upstream())
+        fresh = subject.bind(case.problem).vjp(other, case.upstream())
+    except ImplementationError as error:
+        return f"a second call with other arguments raised: {error}"
+    name = _same(used, {k: array.copy() for k, array in quantities(fresh).items()})
+    if name is None:
+        return None
+    return (
+        f"{name} of a second call with other arguments is not what a new object gives: it remembers"
+    )
 
 
 def _independent(subject: Implementation, case: Case) -> str | None:

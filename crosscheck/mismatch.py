@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from crosscheck.comparison import NUMERIC, Kind
 from crosscheck.finding import Finding
-from crosscheck.implementations.conventions.scalings import one_factor, ratio
+from crosscheck.implementations.conventions.scalings import CONSTANTS, one_factor, ratio
 from crosscheck.spec import Problem
 
 CODE = "convention-mismatch"
@@ -36,8 +36,11 @@ def tell_apart(findings: Sequence[Finding], subject: str) -> list[Finding]:
     found = [_accumulates(finding, subject) for finding in findings]
     by_value = {f.quantity: f for f in found if f.code in BY_VALUE}
     parameters = [f"grad_{n}" for n in problem.parameters if n in problem.differentiable]
-    for group, axes in ((parameters, ("batch",)), (_of_a_loss(problem), tuple(problem.sizes))):
-        factor = _shared(by_value, group, axes, subject)
+    loss = _of_a_loss(problem)
+    for group in (parameters, loss):
+        # A mean over the samples inside the layer; of a loss, over whatever there is, and a half.
+        axes, constants = (problem.sizes, CONSTANTS) if group is loss else (("batch",), (1.0,))
+        factor = _shared(by_value, group, tuple(axes), constants, subject)
         if factor is None:
             continue
         if group is parameters and set(by_value) - set(parameters):
@@ -58,7 +61,11 @@ def _of_a_loss(problem: Problem) -> list[str]:
 
 
 def _shared(
-    findings: dict[str, Finding], group: Sequence[str], axes: Sequence[str], subject: str
+    findings: dict[str, Finding],
+    group: Sequence[str],
+    axes: Sequence[str],
+    constants: Sequence[float],
+    subject: str,
 ) -> str | None:
     """The one factor that every quantity of a group is off by."""
     if not group or not set(group) <= set(findings):
@@ -71,7 +78,7 @@ def _shared(
         ratios += [k for k, _ in mine if k is not None]
         sizes += [s for _, s in mine]
     known = [axis for axis in axes if all(axis in s for s in sizes)]
-    return one_factor(ratios, sizes, known)
+    return one_factor(ratios, sizes, known, constants)
 
 
 def _ratios(finding: Finding, subject: str) -> list[tuple[float | None, dict[str, int]]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.case import Case
+from crosscheck.differences import ANY, Difference, ledger
 from crosscheck.errors import UsageError
 from crosscheck.implementations.conventions import (
     CONVENTIONS,
@@ -24,6 +25,7 @@ from crosscheck.implementations.conventions import (
     notebook,
 )
 from crosscheck.implementations.numpy_layer import NumpyImplementation
+from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.sampling import DEFAULT_RANGE
 from crosscheck.sampling import build as build_case
 from crosscheck.spec import Array, Layer, Problem, Shape, Tensor
@@ -57,15 +59,28 @@ class Network(Layer):
     stages: tuple[Stage, ...] = ()
 
     def problems(self, p: Problem) -> list[Problem]:
-        """The problem of every stage under the network's sizes."""
-        found: list[Problem] = []
+        """The problem of every stage under the network's sizes.
+
+        Raises:
+            UsageError: a stage's input has another number of axes than the output before it.
+        """
+        return [*self.walk(p)]
+
+    def walk(self, p: Problem) -> Iterator[Problem]:
+        """The same one by one: a stage's output needs a size only when the next one is asked for."""
         before: Shape = ()
         for stage in self.stages:
             sizes = {axis: p.sizes[name] for axis, name in stage.free.items()}
-            sizes |= {axis: before[i] for axis, i in stage.bound.items()}
-            found.append(stage.layer.problem(stage.options, sizes))
-            before = _only(found[-1].outputs, stage.layer.name).shape(found[-1])
-        return found
+            sizes |= {axis: before[i] for axis, i in stage.bound.items() if i < len(before)}
+            problem = stage.layer.problem(stage.options, sizes)
+            words = _words(next(iter(problem.inputs.values())), stage.layer)
+            if stage.index and len(words) != len(before):
+                raise UsageError(
+                    f"{self.name}: layer {stage.index}, {stage.layer.name}, takes {len(words)} "
+                    f"axes ({' '.join(words)}), the one before it gives {len(before)}"
+                )
+            yield problem
+            before = _only(problem.outputs, stage.layer.name).shape(problem)
 
 
 def network(*items: str | Layer | tuple[str | Layer, Mapping[str, Any]], name: str = "") -> Network:
@@ -208,6 +223,27 @@ def compose(
     return NumpyImplementation(tuple(subject), chain_convention(one), names)
 
 
+def known_differences(spec: Layer) -> tuple[Difference, ...]:
+    """The ledger's entries for a layer, or those for the layers of a network.
+
+    In a network an entry of a stage speaks of the stage's own parameters and buffers: a difference
+    in its output would be one in all that follows.
+    """
+    entries = ledger().values()
+    if not isinstance(spec, Network):
+        return tuple(entry for entry in entries if entry.layer == spec.name)
+    found = []
+    for stage in spec.stages:
+        bare = stage.layer.problem(stage.options)
+        own = {f"grad_{name}": f"grad_{stage.index}.{name}" for name in bare.parameters}
+        own |= {name: f"{stage.index}.{name}" for name in bare.buffers}
+        for entry in entries:
+            if entry.layer == stage.layer.name and ANY in entry.kinds:
+                quantities = tuple(own[name] for name in entry.quantities if name in own)
+                found.append(replace(entry, quantities=quantities))
+    return tuple(found)
+
+
 # --- pieces ---------------------------------------------------------------------------------
 
 
@@ -276,10 +312,10 @@ def _valid(p: Problem) -> str | None:
 
     spec = _network(p)
     before: Shape | None = None
-    for stage, problem in zip(spec.stages, spec.problems(p), strict=True):
+    for stage, problem in zip(spec.stages, spec.walk(p), strict=True):
         reason = misfit(problem)
         if reason is not None:
-            return reason
+            return f"layer {stage.index}, {stage.layer.name}: {reason}"
         shape = next(iter(problem.inputs.values())).shape(problem)
         if before is not None and shape != before:
             return f"layer {stage.index} takes {shape}, the one before it gives {before}"
@@ -310,13 +346,20 @@ def _torch(p: Problem) -> Any:
     return Chain()
 
 
-def _jax(p: Problem, **values: Any) -> Any:
+def _jax(p: Problem, **values: Any) -> dict[str, Any]:
     spec = _network(p)
     output = values[next(iter(p.inputs))]
+    buffers: dict[str, Any] = {}
     for stage, problem in zip(spec.stages, spec.problems(p), strict=True):
         assert stage.layer.jax is not None
-        output = stage.layer.jax(problem, **_stage_values(stage, problem, values, output))
-    return output
+        returned = stage.layer.jax(problem, **_stage_values(stage, problem, values, output))
+        names = (*problem.outputs, *problem.buffers)
+        named = name_outputs(returned, names, len(problem.outputs), f"layer {stage.index}")
+        output = named[names[0]]
+        buffers |= {
+            f"{stage.index}.{name}": named[name] for name in problem.buffers if name in named
+        }
+    return {next(iter(p.outputs)): output, **buffers}
 
 
 def _stage_values(

@@ -22,9 +22,17 @@ from crosscheck.comparison import (
     compare_arrays,
     compare_numbers,
 )
-from crosscheck.derivative import Probe, Status, differentiate, every_element, narrow
-from crosscheck.differences import ANY, Difference
+from crosscheck.derivative import (
+    Probe,
+    Status,
+    differentiate,
+    every_element,
+    narrow,
+    treats_samples_alone,
+)
+from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
 from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
@@ -42,7 +50,8 @@ class Panel:
         subject: the implementation under test.
         oracles: name → trusted implementation.
         numeric: whether the subject's forward is differentiated numerically.
-        fallback: measured for its rounding where there is no oracle: reference_nn's layer.
+        fallback: reference_nn's layer, where it is not the subject: measured for its rounding where
+            there is no oracle, and asked what the ledger's other framework would say.
         every_element: differentiate element by element instead of along random directions.
         differences: the ledger's entries for the layer.
     """
@@ -82,17 +91,22 @@ class Hearing:
         self._probes: tuple[Probe, ...] | None = None
 
     def _measure(self) -> Rounding:
-        usable = {k: b for k, b in self.bound.items() if not isinstance(b, ImplementationError)}
-        if not usable:
-            fallback = self.panel.fallback
-            usable = (
-                {fallback.name: fallback.bind(self.case.problem)}
-                if fallback is not None
-                else {self.panel.subject.name: self.subject}
-            )
+        oracles = {k: b for k, b in self.bound.items() if not isinstance(b, ImplementationError)}
+        found = self._rounding_of(oracles)
+        if found.size:
+            return found
+        # No oracle answers: reference_nn's layer is measured, or for want of it the subject.
+        fallback = self.panel.fallback
+        return self._rounding_of(
+            {fallback.name: fallback.bind(self.case.problem)}
+            if fallback is not None
+            else {self.panel.subject.name: self.subject}
+        )
+
+    def _rounding_of(self, witnesses: Mapping[str, Bound]) -> Rounding:
         rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "nearby")
         with np.errstate(all="ignore"):
-            rounding, answers = measure(usable, self.case.values, self.case.cotangents, rng)
+            rounding, answers = measure(witnesses, self.case.values, self.case.cotangents, rng)
         self._answers.update({k: a for k, a in answers.items() if k[0] in self.bound})
         return rounding
 
@@ -170,7 +184,7 @@ class Hearing:
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return self._explain(case, found)
+        return known_differences(self.panel, case, found, self._reference)
 
     def _raised(
         self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
@@ -216,7 +230,7 @@ class Hearing:
                 left[0],
                 right[0],
                 outcome,
-                norm=_norm(expected),
+                norm=self.rounding.norm(quantity, expected),
                 got=got if keep else None,
                 expected=expected if keep else None,
             )
@@ -268,6 +282,16 @@ class Hearing:
                     continue
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
+
+    def _reference(self, case: Case) -> dict[str, Array]:
+        """What reference_nn gives for a presentation of the values; nothing where it raises."""
+        assert self.panel.fallback is not None
+        try:
+            bound = self.panel.fallback.bind(case.problem)
+        except ImplementationError:
+            return {}
+        answer = _ask(bound, case.arrays(), case.upstream())
+        return {} if isinstance(answer, ImplementationError) else quantities(answer)
 
     # --- the numeric witness ---------------------------------------------------------------
 
@@ -333,7 +357,8 @@ class Hearing:
                 if len(answers) == len(probe.direction) == 1 and single.kind is Kind.VALUE:
                     single, expected = self._narrow(case, name, single, evaluation.gradients[name])
                 yield Comparison(
-                    case, quantity, witness, NUMERIC, single, _norm(gradient),
+                    case, quantity, witness, NUMERIC, single,
+                    self.rounding.norm(quantity, gradient),
                     got=None if expected is None else gradient, expected=expected,
                 )  # fmt: skip
 
@@ -362,6 +387,10 @@ class Hearing:
             if gradient is None or gradient.shape != direction.shape:
                 return None
             exact = gradient.astype(np.float64).ravel()
+            if case.dtype == "float32" and f"grad_{name}" in self.rounding.overflows:
+                if not np.isfinite(exact).all():
+                    reason = f"grad_{name} overflows in float32, that of the frameworks too"
+                    return Outcome(Verdict.UNCHECKED, reason=reason)
             v = direction.ravel()
             total += float(v @ exact)
             length = float(np.linalg.norm(v))
@@ -387,7 +416,10 @@ class Hearing:
         for name in case.problem.differentiable:
             quantity = f"grad_{name}"
             try:
-                numeric, errors = every_element(self._forward, values, name, upstream)
+                stacked = self._stackable(name)
+                numeric, errors = every_element(
+                    self._forward, values, name, upstream, stacked=stacked
+                )
             except ImplementationError as error:
                 reason = f"no numeric derivative of this forward: {_first_line(error)}"
                 outcome = Outcome(Verdict.UNCHECKED, reason=reason)
@@ -413,39 +445,27 @@ class Hearing:
                     witness,
                     NUMERIC,
                     self._not_vacuous(quantity, outcome),
-                    _norm(numeric),
+                    self.rounding.norm(quantity, numeric),
                     got=gradient if keep else None,
                     expected=numeric if keep else None,
                 )
 
-    # --- known differences -----------------------------------------------------------------
-
-    def _explain(self, case: Case, found: list[Comparison]) -> list[Comparison]:
-        """Mark what the ledger knows: where the frameworks differ, either of them is right."""
-        subject = self.panel.subject.name
-        result = list(found)
-        for entry in self.panel.differences:
-            if case.kind not in entry.kinds and ANY not in entry.kinds:
-                continue
-            for quantity in entry.quantities:
-                of = {(c.left, c.right): c for c in found if c.quantity == quantity}
-                split = any(
-                    c.verdict is Verdict.DISAGREE for pair, c in of.items() if subject not in pair
-                )
-                follows = any(
-                    c.verdict is Verdict.AGREE
-                    for (left, right), c in of.items()
-                    if left == subject and right in self.panel.oracles
-                )
-                if not split or not follows:
-                    continue
-                result = [
-                    replace(c, known=entry.slug)
-                    if c.quantity == quantity and c.verdict is Verdict.DISAGREE
-                    else c
-                    for c in result
-                ]
-        return result
+    def _stackable(self, name: str) -> bool:
+        """Whether an input can be moved in all samples at once: tried, not believed."""
+        problem = self.case.problem
+        of = {**problem.inputs, **problem.outputs}
+        samples = {k: str(t.axes).split(" ")[0] for k, t in of.items() if isinstance(t.axes, str)}
+        outputs = problem.differentiable_outputs
+        if not samples.get(name) or any(samples.get(k) != samples[name] for k in outputs):
+            return False
+        together = [
+            k
+            for k in problem.differentiable
+            if k in problem.inputs and samples.get(k) == samples[name]
+        ]
+        rng = generator(self.case.seed or 0, problem.label(), self.case.kind, "samples")
+        values = self.case.arrays("float64", "plain")
+        return treats_samples_alone(self._forward, values, together, outputs, rng)
 
 
 def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
@@ -453,13 +473,6 @@ def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
         return bound.vjp(values, cotangents)
     except ImplementationError as error:
         return error
-
-
-def _norm(array: Array | None) -> float:
-    if array is None or array.dtype.kind != "f":
-        return 0.0
-    finite = array[np.isfinite(array)]
-    return float(np.linalg.norm(finite.astype(np.float64)))
 
 
 def _first_line(error: BaseException) -> str:

@@ -206,9 +206,8 @@ def _shapes(
 
     distinct = drawn("distinct", fixed)
     if distinct is None:
-        reason = (
-            misfit(layer.problem(options, fixed)) if set(fixed) == set(layer.axes(options)) else ""
-        )
+        largest = {axis: layer.sizes.get(axis, DEFAULT_RANGE)[1] for axis in layer.axes(options)}
+        reason = misfit(layer.problem(options, {**largest, **fixed}))
         raise CaseError(
             f"{layer.problem(options).label()}: no sizes fit these options"
             + (f" with {dict(fixed)}" if fixed else "")

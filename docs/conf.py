@@ -19,7 +19,7 @@ html_static_path = ["_static"]
 exclude_patterns = ["_build", "_generated/*.part.md"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_mock_imports: list[str] = []
+napoleon_use_ivar = True
 suppress_warnings = ["misc.highlighting_failure"]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import crosscheck  # noqa: E402
+import reference_nn  # noqa: E402
 from crosscheck.families import families  # noqa: E402
 
 
@@ -23,6 +25,7 @@ def everything(folder: Path) -> None:
         ("catalogue", catalogue()),
         ("ledger", ledger()),
         ("gallery", gallery()),
+        ("reference_nn", layers()),
     ):
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -42,6 +45,26 @@ def catalogue() -> str:
             count = 1 + len(layer.variants)
             lines.append(f"| `{layer.name}` | {options.replace('|', chr(92) + '|')} | {count} |")
         lines.append("")
+    return "\n".join(lines)
+
+
+def layers() -> str:
+    """reference_nn's docstrings as they stand: their formulas are plain text."""
+    lines = ["# reference_nn", "", "Neural-network layers in NumPy, forward and backward: what each "
+             "computes, where its gradient comes from, and the source.", ""]  # fmt: skip
+    folder = Path(reference_nn.__file__).parent
+    for path in sorted(folder.glob("[a-z]*.py")):
+        module = importlib.import_module(f"reference_nn.{path.stem}")
+        public = [getattr(module, name) for name in getattr(module, "__all__", ())]
+        if not public:
+            continue
+        lines += [f"## {path.stem}", "", (inspect.getdoc(module) or "").replace("|", "\\|"), ""]
+        for found in public:
+            if not callable(found):
+                continue
+            name, signature = found.__name__, inspect.signature(found)
+            text = f"{name}{signature}\n\n{inspect.getdoc(found) or ''}"
+            lines += [f"### {name}", "", "````text", text, "````", ""]
     return "\n".join(lines)
 
 

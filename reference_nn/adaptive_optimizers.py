@@ -203,7 +203,7 @@ class _Moments(Optimizer):
 class Adam(_Moments):
     r"""Momentum divided by the root of a running mean of squares, both with the bias corrected
 
-        g ← g + λ θ
+        g ← g + λ θ                                    or as `AdamW`, ``decoupled_weight_decay``
         m ← β₁ m + (1 − β₁) g                          m̂ = m / (1 − β₁ᵗ)
         v ← β₂ v + (1 − β₂) g²                         v̂ = v / (1 − β₂ᵗ)
         θ ← θ − lr m̂ / (√v̂ + ε)                        t counts from 1
@@ -231,26 +231,11 @@ class Adam(_Moments):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
         convention: str = "torch",
     ) -> None:
-        self._start_adam(
-            parameters, lr, betas, eps, weight_decay, amsgrad, False, maximize, convention
-        )
-
-    def _start_adam(
-        self,
-        parameters: Sequence[Array],
-        lr: float,
-        betas: tuple[float, float],
-        eps: float,
-        weight_decay: float,
-        amsgrad: bool,
-        decoupled: bool,
-        maximize: bool,
-        convention: str,
-    ) -> None:
         require_choice(self.name, "convention", convention, ("torch", "jax"))
-        _Moments.__init__(self, parameters, lr, betas, eps, weight_decay, decoupled, maximize)
+        super().__init__(parameters, lr, betas, eps, weight_decay, decoupled_weight_decay, maximize)
         self.amsgrad, self.convention = amsgrad, convention
 
     def start(self, p: Array) -> dict[str, Any]:
@@ -296,8 +281,16 @@ class AdamW(Adam):
         maximize: bool = False,
         convention: str = "torch",
     ) -> None:
-        self._start_adam(
-            parameters, lr, betas, eps, weight_decay, amsgrad, True, maximize, convention
+        super().__init__(
+            parameters,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+            convention=convention,
         )
 
 

@@ -15,6 +15,7 @@ from reference_nn.windows import (
     crop,
     pad,
     reach,
+    require_at_least,
     require_rank,
     windows,
 )
@@ -111,7 +112,7 @@ class _Conv(Layer):
     ) -> None:
         name = type(self).__name__
         require_choice(name, "padding_mode", padding_mode, ("zeros",))
-        if in_channels % groups or out_channels % groups:
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: groups={groups} must divide in_channels={in_channels} and "
                 f"out_channels={out_channels}"
@@ -121,6 +122,10 @@ class _Conv(Layer):
         self.dilation = as_tuple(dilation, self.n, "dilation")
         self.groups = groups
         self.padding = self._padding(padding)
+        require_at_least(
+            name, 1, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation
+        )
+        require_at_least(name, 0, padding=tuple(before for before, _ in self.padding))
         rng = rng or np.random.default_rng()
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         bound = 1 / math.sqrt(math.prod(shape[1:]))
@@ -189,8 +194,8 @@ _DOCUMENTATION = r"""y[n, o, p] = b[o] + Σ_c Σ_k x̄[n, c, s p + d k] w[o, c, 
     bias (out_channels,). dtypes: float32 or float64. ``padding`` is a number, one per dimension,
     "same" (stride 1 only) or "valid".
 
-    Raises ValueError for groups that do not divide the channels, other paddings, and inputs of
-    another rank or number of channels.
+    Raises ValueError for groups that do not divide the channels, other paddings, numbers that are not
+    positive (a padding may be 0), and inputs of another rank, number of channels or too small a size.
 
     Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning,
     arXiv:1603.07285; Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.5.

@@ -72,6 +72,13 @@ class Dropout(Layer):
             return self._keep(x, drawn)
         return self._keep(x, self.mask)
 
+    def repeat(self, *inputs: Array) -> Array:
+        """The forward pass once more, with the mask that was drawn for it."""
+        (x,) = inputs
+        if self.training and self.mask is None and self.drawn is not None:
+            return self._keep(x, self.drawn)
+        return self.forward(x)
+
     def backward(self, x: Array, grad_output: Array) -> Array:
         """Gradient of x, through the mask of the forward pass."""
         if not self.training:

@@ -37,6 +37,18 @@ class Layer:
     parameter_names: ClassVar[tuple[str, ...]] = ()
     buffer_names: ClassVar[tuple[str, ...]] = ()
 
+    def repeat(self, *inputs: Array) -> Any:
+        """The forward pass of the same batch once more, which moves nothing that is carried.
+
+        A container needs its layers' activations again in its backward pass. That is no further
+        batch: running statistics stay as the forward pass left them.
+        """
+        kept = {name: getattr(self, name) for name in self.buffer_names}
+        output = self.forward(*inputs)  # type: ignore[attr-defined]
+        for name, array in kept.items():
+            setattr(self, name, array)
+        return output
+
     def parameters(self) -> dict[str, Array]:
         """Parameter name → array, for those that this layer has (a bias may be switched off)."""
         present = {name: getattr(self, name, None) for name in self.parameter_names}

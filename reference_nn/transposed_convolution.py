@@ -9,7 +9,15 @@ import numpy as np
 
 from reference_nn.convolution import correlate, spread, weight_gradient
 from reference_nn.layer import Array, Layer, require_choice
-from reference_nn.windows import Size, as_tuple, crop, pad, reach, require_rank
+from reference_nn.windows import (
+    Size,
+    as_tuple,
+    crop,
+    pad,
+    reach,
+    require_at_least,
+    require_rank,
+)
 
 __all__ = ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
@@ -36,7 +44,7 @@ class _ConvTranspose(Layer):
     ) -> None:
         name = type(self).__name__
         require_choice(name, "padding_mode", padding_mode, ("zeros",))
-        if in_channels % groups or out_channels % groups:
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: groups={groups} must divide in_channels={in_channels} and "
                 f"out_channels={out_channels}"
@@ -46,6 +54,10 @@ class _ConvTranspose(Layer):
         self.dilation = as_tuple(dilation, self.n, "dilation")
         self.padding = as_tuple(padding, self.n, "padding")
         self.output_padding = as_tuple(output_padding, self.n, "output_padding")
+        require_at_least(
+            name, 1, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation
+        )
+        require_at_least(name, 0, padding=self.padding, output_padding=self.output_padding)
         steps = zip(self.output_padding, self.stride, self.dilation, strict=True)
         if any(extra >= max(s, d) for extra, s, d in steps):
             raise ValueError(
@@ -66,6 +78,14 @@ class _ConvTranspose(Layer):
             raise ValueError(
                 f"{type(self).__name__}: expected {self.weights.shape[0]} channels, "
                 f"got shape {x.shape}"
+            )
+        full, cropping = self._full(x.shape[2:]), self._cropping()
+        if any(
+            size <= before + after for size, (before, after) in zip(full, cropping, strict=True)
+        ):
+            raise ValueError(
+                f"{type(self).__name__}: padding={self.padding} leaves nothing of an output of size "
+                f"{full}, for an input of shape {x.shape}"
             )
 
     def _cropping(self) -> tuple[tuple[int, int], ...]:
@@ -121,7 +141,8 @@ _DOCUMENTATION = r"""The transpose of a convolution in its input: what there is 
     out_channels / groups, {kernel}); bias (out_channels,). dtypes: float32 or float64.
 
     Raises ValueError for groups that do not divide the channels, an output padding not smaller than
-    stride or dilation, and inputs of another rank or number of channels.
+    stride or dilation, a padding that leaves nothing, numbers that are not positive (paddings may be
+    0), and inputs of another rank or number of channels.
 
     Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning,
     arXiv:1603.07285, chapter 4.

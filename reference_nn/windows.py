@@ -28,6 +28,17 @@ def as_tuple(value: Size, n: int, what: str) -> tuple[int, ...]:
     return tuple(int(v) for v in value)
 
 
+def require_at_least(layer: str, least: int, **options: tuple[int, ...]) -> None:
+    """Refuse options with a number below `least`.
+
+    Raises:
+        ValueError: the message names the layer and the option.
+    """
+    for name, numbers in options.items():
+        if min(numbers) < least:
+            raise ValueError(f"{layer}: {name}={numbers} must be {least} or more")
+
+
 def require_rank(layer: str, x: Array, n: int) -> None:
     """Refuse an input that has not a batch axis, a channel axis and n more.
 

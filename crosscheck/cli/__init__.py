@@ -15,9 +15,12 @@ from crosscheck.cli import exit_codes
 from crosscheck.cli.check import check
 from crosscheck.cli.doctor import doctor
 from crosscheck.cli.exercise import exercise
+from crosscheck.cli.grade import grade
 from crosscheck.cli.list import list_layers
+from crosscheck.cli.record import record
 from crosscheck.cli.replay import replay
 from crosscheck.cli.run import run
+from crosscheck.cli.train import train
 
 
 def main() -> None:
@@ -59,6 +62,7 @@ def cli() -> None:
       crosscheck run                  reference_nn against every witness, as a table
       crosscheck run Linear Sigmoid   only these
       crosscheck check FILE           one person's .py or notebook against an exercise
+      crosscheck train mlp            three frameworks train one model side by side
       crosscheck doctor               what is installed
 
     Exit codes: 0 all agree, 1 something disagrees, 2 wrong usage or unreadable input,
@@ -73,6 +77,9 @@ for command in (
     run,
     check,
     exercise,
+    grade,
+    record,
+    train,
     replay,
     list_layers,
     doctor,

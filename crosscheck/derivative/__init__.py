@@ -1,7 +1,7 @@
 """Numeric differentiation with an error estimate: any forward, a constant number of evaluations."""
 
 from crosscheck.derivative.differentiate import differentiate
-from crosscheck.derivative.elements import every_element
+from crosscheck.derivative.elements import every_element, treats_samples_alone
 from crosscheck.derivative.localise import Location, localise
 from crosscheck.derivative.narrow import Narrowed, narrow
 from crosscheck.derivative.probe import Forward, Probe, Status, Values
@@ -19,4 +19,5 @@ __all__ = [
     "every_element",
     "localise",
     "narrow",
+    "treats_samples_alone",
 ]

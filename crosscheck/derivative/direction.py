@@ -27,11 +27,12 @@ def spread(array: Array) -> float:
     """
     if not array.size:
         return 1.0
-    rms = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+    with np.errstate(over="ignore"):
+        rms = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
     if rms == 0 or not np.isfinite(rms):
         return 1.0
     deviation = float(np.std(array, dtype=np.float64))
-    size = deviation if deviation > 1e-6 * rms else rms
+    size = deviation if deviation > 1e-10 * rms else rms
     return float(2.0 ** np.round(np.log2(size)))
 
 

@@ -63,8 +63,9 @@ class Line:
         total, square = 0.0, 0.0
         for name, cotangent in self.cotangents.items():
             product = (cotangent * arrays[name]).ravel()
-            total += float(np.sum(product))
-            square += float(product @ product)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += float(np.sum(product))
+                square += float(product @ product)
         return total, float(np.sqrt(square))
 
     def pair(self, step: float) -> tuple[float, float, float]:

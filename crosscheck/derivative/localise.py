@@ -14,13 +14,16 @@ import numpy as np
 
 from crosscheck.derivative.complex_step import complex_step
 from crosscheck.derivative.direction import draw
-from crosscheck.derivative.line import Line, NotFinite
+from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
 from crosscheck.derivative.probe import Array, Forward, Values
 
-#: Step of the central differences, in units of the spread.
-STEP = 2.0**-13
+#: Steps of the central differences to choose from, in units of the spread: the second for a function
+#: that is sharp, or kinked, within the first.
+STEPS = (2.0**-13, 2.0**-21)
 #: Chunks a derivative can tell apart at most.
 MOST_CHUNKS = 4096
+#: A tolerance is a bound; what rounding usually does to a residual is this share of it.
+USUAL = 1e-2
 #: Share of a chunk's weight that noise may move the answer by.
 SHARP = 0.2
 
@@ -75,8 +78,8 @@ def search_for(search: Search, tolerance: float, budget: int) -> Location:
     candidates = np.arange(gradient.size)
     total = search.residual(candidates, np.ones(gradient.size))
     several = False
-    while candidates.size > 1 and search.evaluations + 2 * search.price <= budget:
-        resolution = max(tolerance, search.error)
+    while candidates.size > 1 and search.evaluations + 3 * search.price <= budget:
+        resolution = max(tolerance * USUAL, search.error)
         chunks = int(min(MOST_CHUNKS, candidates.size, max(2.0, SHARP * abs(total) / resolution)))
         if several:
             chunks = 2
@@ -87,9 +90,12 @@ def search_for(search: Search, tolerance: float, budget: int) -> Location:
         answer = search.residual(candidates, weights)
         place = answer / total * (chunks - 1) if total else -1.0
         nearest = int(np.clip(np.round(place), 0, chunks - 1))
-        if chunks > 2 and abs(place - nearest) > 2 * SHARP:
-            several = True
-            continue
+        if chunks > 2:
+            # The weight of one wrong element is a multiple; that of several is one by chance.
+            whole = search.residual(parts[nearest]) if abs(place - nearest) < 2 * SHARP else 0.0
+            several = abs(whole - total) > 4 * resolution + 1e-6 * abs(total)
+            if several:
+                continue
         if chunks == 2:
             first = total - answer
             nearest = int(abs(answer) > abs(first))
@@ -126,20 +132,29 @@ class Search:
         self.base = {k: np.asarray(found[k]) for k in cotangents}
         self.evaluations = 1
         self.price = 2
+        self.step = STEPS[0]
         self.error = 0.0
         self._choose()
 
     def _choose(self) -> None:
-        """Take the complex step if it agrees with a central difference at the point."""
+        """The step that settles best; the complex one if it agrees with a central difference."""
         line = self._line({self.name: self.v})
         imaginary = complex_step(line)
-        slope, size, _ = line.pair(STEP)
-        finer, _, _ = line.pair(STEP / 2)
+        self.error = np.inf
+        for step in STEPS:
+            slope, size, _ = line.pair(step)
+            finer, _, _ = line.pair(step / 2)
+            _, magnitude = line.weigh(dict(self.base))
+            error = 4 * abs(slope - finer) + 16 * UNIT_ROUNDOFF * magnitude / step
+            if imaginary is not None and abs(imaginary[0] - finer) <= 1e-6 * size:
+                self.price = 1
+                self.error = 1e-15 * size
+                break
+            if error < self.error:
+                self.step, self.error = step / 2, error
+            if error < 1e-8 * size:
+                break
         self.evaluations += line.evaluations
-        self.error = 4 * abs(slope - finer) + 1e-10 * size
-        if imaginary is not None and abs(imaginary[0] - slope) <= 1e-6 * size:
-            self.price = 1
-            self.error = 1e-15 * size
 
     def _line(self, direction: dict[str, Array]) -> Line:
         return Line(self.forward, self.values, direction, self.cotangents, self.base)
@@ -163,7 +178,7 @@ class Search:
             if self.price == 1:
                 found = complex_step(line)
                 return found[0] if found is not None else float("nan")
-            return line.pair(STEP)[0]
+            return line.pair(self.step)[0]
         except NotFinite:
             return float("nan")
         finally:

@@ -23,6 +23,8 @@ from crosscheck.derivative.region import describe_region
 FEW = 128
 #: Elements of a guessed region that are differentiated to see whether all of it is wrong.
 SAMPLE = 6
+#: Forward evaluations of a search; one wrong element is found in 25.
+BUDGET = 64
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def narrow(
 
 
 def _large(search: Search, tolerance: float) -> Narrowed:
-    found = search_for(search, tolerance, budget=25)
+    found = search_for(search, tolerance, budget=BUDGET)
     if not found.confirmed:
         where = _sampled(search, tolerance, np.arange(search.gradient.size))
         return Narrowed(None, 0.0, 0.0, where, evaluations=search.evaluations)

@@ -98,7 +98,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:1.6rem 0 .3rem}
 p{margin:.3rem 0}.points{font-weight:600}.dim{color:#59636e}
 table{border-collapse:collapse;width:100%}td{padding:.35rem .6rem;border-top:1px solid #d8dee4;vertical-align:top}
-td:first-child{white-space:nowrap;font-family:ui-monospace,monospace}td:nth-child(2){white-space:nowrap}
+td:first-child{width:10rem;font-family:ui-monospace,monospace}td:nth-child(2){width:13rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:.9em/1.4 ui-monospace,monospace}
 .good{color:#0a6b2d}.bad{color:#b42318}.other{color:#7a5600}.bar{height:.5rem;background:#eaeef2;border-radius:.25rem;margin:.6rem 0}
 .bar>div{height:100%;background:#0a7d33;border-radius:.25rem}
@@ -136,10 +136,11 @@ def _html_item(item: ItemResult, result: Result) -> str:
         return head + ("" if told else f"<pre class=bad>{_h(item.problem)}</pre>")
     notes = "".join(f"<p class=dim>{_h(note)}</p>" for note in item.notes)
     rows = []
+    before: set[str] = set()
     for mark in item.marks:
         sign, colour, word = SIGNS[mark.status]
         kind = {"green": "good", "red": "bad", "yellow": "other"}[colour]
-        said = hint(mark, result.exercise.show)
+        said = _once(mark, result.exercise.show, before)
         text = f"<pre>{_h(said)}</pre>" if "\n" in said else _h(said)
         rows.append(f"<tr><td>{_h(mark.quantity)}<td class={kind}>{sign} {word}<td>{text}</tr>")
     return f"{head}{notes}<table>{''.join(rows)}</table>"

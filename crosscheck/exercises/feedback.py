@@ -60,9 +60,7 @@ def hint(mark: Mark, show: str) -> str:
     if mark.status is Status.RIGHT:
         return ""
     if mark.status is Status.FOLLOWS:
-        return (
-            "fits your own forward; it differs because the forward does. No points are lost for it."
-        )
+        return "differs only because of another mistake here: no points are lost for it."
     if mark.status is Status.UNCHECKED:
         return f"could not be checked: {quoted(mark.reason)}"
     if mark.status in (Status.RAISED, Status.MISSING):

@@ -39,6 +39,7 @@ def judge(
     against: Sequence[str] | None = None,
     oracles: Oracles | None = None,
     around: Around | None = None,
+    plant: Callable[[Implementation], Implementation] | None = None,
 ) -> Result:
     """Judge a submission. Whatever it does, this gives a result.
 
@@ -51,6 +52,7 @@ def judge(
         oracles: trusted answers by item, instead of the frameworks'.
         around: called for every item with the item, the worker and what judges it; gives what that
             gives, or what is known already.
+        plant: makes the witness that is compared of the submission's own, to plant an error in it.
 
     Raises:
         IsolationError: no worker can be started. No other error is the submission's doing.
@@ -69,7 +71,7 @@ def judge(
         if failure is not None:
             problems.append(str(failure))
         for item in exercise.items:
-            one = partial(_item, exercise, item, worker, seed, against, oracles)
+            one = partial(_item, exercise, item, worker, seed, against, oracles, plant)
             result, asked = one() if around is None else around(item, worker, one)
             witnesses |= asked
             results.append(result)
@@ -108,6 +110,7 @@ def _item(
     seed: int,
     against: Sequence[str] | None,
     oracles: Oracles | None,
+    plant: Callable[[Implementation], Implementation] | None = None,
 ) -> tuple[ItemResult, dict[str, str]]:
     from crosscheck.isolation import Missing, WorkerDied
 
@@ -132,7 +135,7 @@ def _item(
         report = check_cases(
             item.layer,
             cases,
-            subject,
+            subject if plant is None else plant(subject),
             against=against or exercise.against,
             oracles=given,
         )

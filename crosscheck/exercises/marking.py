@@ -140,7 +140,12 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
         if subject in (comparison.left, comparison.right) and comparison.known is None:
             of.setdefault(comparison.quantity, []).append(comparison)
     raised = [c for c in of.get("output", ()) if c.kind is Kind.RAISED]
-    raised += [c for cs in of.values() for c in cs if c.kind is Kind.RAISED and c not in raised]
+    raised += [
+        c
+        for cs in of.values()
+        for c in cs
+        if c.kind is Kind.RAISED and not any(c is r for r in raised)
+    ]
     marks = []
     wrong_outputs = {
         quantity
@@ -151,6 +156,7 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
             for c in _plain(of[quantity])
         )
     }
+    remembers = f"{CONTRACT}: second call gives the same" in findings
     for quantity, points in item.points.items():
         if quantity == CONTRACT:
             status, finding, reason = _contract(of, findings, report.notes)
@@ -163,6 +169,9 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
             finding = findings.get(quantity)
             if finding is not None and finding.code == MISMATCH and status is not Status.RIGHT:
                 status = Status.MISMATCH
+            if status is Status.WRONG and remembers and finding is not None:
+                if finding.code == "not-its-own-derivative":
+                    status = Status.FOLLOWS  # the forward answers what it was asked before
         earned = points if status in EARNS else 0.0
         earned = points * exercise.mismatch if status is Status.MISMATCH else earned
         kept = None if status in (Status.RIGHT, Status.UNCHECKED) else finding
@@ -188,7 +197,12 @@ def _status(
 ) -> tuple[Status, str]:
     """What the comparisons of one quantity come to, and the reason if it is somebody's exception."""
     wrong = [c for c in comparisons if c.verdict is Verdict.DISAGREE and c.kind is not Kind.RAISED]
+    agrees = [c for c in comparisons if c.verdict is Verdict.AGREE]
     missing = [c for c in wrong if c.kind is Kind.MISSING]
+    if not wrong and not agrees:  # without an oracle a gradient that is not there is unchecked
+        missing = [
+            c for c in comparisons if c.reason.startswith((f"{subject}.", f"{subject} leaves"))
+        ]
     if missing:
         reason = missing[0].reason
         return (
@@ -198,12 +212,13 @@ def _status(
         return Status.RAISED, raised[0].reason
     oracles = [c for c in wrong if c.right != NUMERIC]
     numeric = [c for c in comparisons if c.right == NUMERIC]
-    agrees = [c for c in comparisons if c.verdict is Verdict.AGREE]
     if not wrong:
         return (Status.RIGHT, "") if agrees else (Status.UNCHECKED, _why(comparisons))
     if forward_wrong and numeric:
-        own = not any(c.verdict is Verdict.DISAGREE for c in numeric) and any(
-            c.verdict is Verdict.AGREE for c in numeric
+        # In every case where it differs it must be known to be the derivative of what was written.
+        consistent = {c.case.id for c in numeric if c.verdict is Verdict.AGREE}
+        own = not any(c.verdict is Verdict.DISAGREE for c in numeric) and all(
+            c.case.id in consistent for c in oracles
         )
         if own or not oracles:
             return Status.FOLLOWS, ""
@@ -211,7 +226,7 @@ def _status(
 
 
 def _why(comparisons: Sequence[Comparison]) -> str:
-    return next((c.reason for c in comparisons if c.reason), "nothing was compared")
+    return next((c.reason for c in comparisons if c.reason), "there was nobody to compare it with")
 
 
 def _contract(

@@ -40,6 +40,12 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(p.parent.name for p in SHIPPED.glob(f"*/{FILE}")))
 
 
+def quantities(problem: Problem) -> tuple[str, ...]:
+    """Everything that can be worth points: outputs, gradients, the contract."""
+    gradients = (f"grad_{name}" for name in problem.differentiable)
+    return (*problem.outputs, *problem.buffers, *gradients, CONTRACT)
+
+
 def find(where: str | os.PathLike[str]) -> Path:
     """The TOML file of an exercise: a file, a folder with ``exercise.toml``, or a shipped name.
 
@@ -286,7 +292,7 @@ class _Reader:
                         str(unknown("axis or option in constructor", word, problem.sizes))
                     )
         scale = self.get(data, "scale", dict, {})
-        self.known("quantity in scale", scale, self.quantities(problem)[:-1])
+        self.known("quantity in scale", scale, quantities(problem)[:-1])
         for quantity, text in scale.items():
             try:
                 factor(str(text), problem)
@@ -307,12 +313,8 @@ class _Reader:
             source=source,
         )
 
-    def quantities(self, problem: Problem) -> tuple[str, ...]:
-        gradients = (f"grad_{name}" for name in problem.differentiable)
-        return (*problem.outputs, *problem.buffers, *gradients, CONTRACT)
-
     def points(self, data: Mapping[str, Any], problem: Problem) -> dict[str, float]:
-        known = self.quantities(problem)
+        known = quantities(problem)
         given = self.get(data, "points", dict, None)
         if given is None:
             return dict.fromkeys(known, 1.0)

@@ -63,6 +63,7 @@ class ForgivingBound:
         self.problem = problem
         self._bound: Bound | None = None
         self._number = -1
+        self._partial = False
 
     def current(self) -> Bound:
         """The implementation bound to the problem, anew after its process was renewed."""
@@ -91,12 +92,14 @@ class ForgivingBound:
         return self._evaluate("again", values, cotangents)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        # An answer that came in parts cannot be asked about again.
+        if name.startswith("_") or self._partial:
             raise AttributeError(name)
         return getattr(self.current(), name)
 
     def _evaluate(self, how: str, values: Values, cotangents: Values) -> Evaluation:
         reason = self.owner.fatal
+        self._partial = False
         if reason is None:
             try:
                 bound = self.current()
@@ -107,6 +110,7 @@ class ForgivingBound:
                 if self.owner.is_end(error):
                     self.owner.fatal = error
                     self.owner.renew()
+        self._partial = True
         try:
             outputs = self.forward({name: array.copy() for name, array in values.items()})
         except ImplementationError:

@@ -49,10 +49,11 @@ def _amsgrad_jax_rule(g: Any, w: Any, state: Any, t: Any, p: Problem) -> tuple[A
     return p.lr * m / (1 - p.betas[0] ** t) / (most.sqrt() + p.eps), (m, v, most)
 
 
-def _optax_adam(decoupled: bool) -> Callable[[Problem], Any]:
+def _optax_adam(name: str) -> Callable[[Problem], Any]:
     def make(p: Problem) -> Any:
         import optax
 
+        decoupled = name == "AdamW" or p.decoupled_weight_decay
         if p.amsgrad and p.convention == "torch":
             return by_rule(p, _amsgrad_torch_rule, _three, decoupled)
         if p.amsgrad:
@@ -71,8 +72,9 @@ def _optax_adam(decoupled: bool) -> Callable[[Problem], Any]:
 def _torch_adam(name: str) -> Callable[[Problem, list[Any]], Any]:
     def make(p: Problem, leaves: list[Any]) -> Any:
         if p.amsgrad and p.convention == "jax":
-            return torch_rule(p, leaves, _amsgrad_jax_rule, _three, decoupled=name == "AdamW")
-        names = ("lr", "betas", "eps", "weight_decay", "amsgrad", "maximize")
+            decoupled = name == "AdamW" or p.decoupled_weight_decay
+            return torch_rule(p, leaves, _amsgrad_jax_rule, _three, decoupled)
+        names = [option for option in p.options if option != "convention"]
         return torch_class(name, *names)(p, leaves)
 
     return make
@@ -215,13 +217,19 @@ _DECAYS: tuple[dict[str, Any], ...] = (
 )
 
 LAYERS = (
-    optimizer_entry("Adam", _ADAM, _ADAM_VARIANTS, _torch_adam("Adam"), _optax_adam(False)),
+    optimizer_entry(
+        "Adam",
+        {**_ADAM, "decoupled_weight_decay": False},
+        (*_ADAM_VARIANTS, {"weight_decay": 0.2, "decoupled_weight_decay": True}),
+        _torch_adam("Adam"),
+        _optax_adam("Adam"),
+    ),
     optimizer_entry(
         "AdamW",
         {**_ADAM, "weight_decay": 1e-2},
         _ADAM_VARIANTS,
         _torch_adam("AdamW"),
-        _optax_adam(True),
+        _optax_adam("AdamW"),
     ),
     optimizer_entry(
         "Adamax",

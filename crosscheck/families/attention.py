@@ -10,6 +10,7 @@ import numpy as np
 
 from crosscheck.differences import ANY, Difference
 from crosscheck.domains import custom
+from crosscheck.families.twins import chosen
 from crosscheck.spec import Array, Layer, Options, Problem, Shape, Tensor
 
 
@@ -29,7 +30,7 @@ def _none_for_the_first(rng: np.random.Generator, shape: Shape, problem: Problem
 
 def past(p: Problem) -> Array:
     """The causal mask: True where the key is not later than the query."""
-    return np.tri(p.length, p.source, dtype=np.bool_)
+    return np.tri(p.length, p.sizes.get("source", p.length), dtype=np.bool_)
 
 
 def _along(p: Problem, name: str, axis: str, numbers: Array) -> Array:
@@ -72,7 +73,7 @@ _SDPA_MASKS = {
 
 
 def _sdpa_inputs(o: Options) -> Mapping[str, Tensor | str]:
-    masks = {} if o["mask"] is None else {"mask": _SDPA_MASKS[o["mask"]]}
+    masks = {} if o["mask"] is None else {"mask": chosen(o, "mask", _SDPA_MASKS)}
     return {
         "query": f"batch {_QUERY_HEADS} length dim",
         "key": "batch heads source dim",

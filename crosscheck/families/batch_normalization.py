@@ -18,6 +18,7 @@ from crosscheck.families.normalization import (
     jax_standardize,
     without_bias,
 )
+from crosscheck.families.twins import chosen
 from crosscheck.spec import Array, Layer, Problem, Tensor
 
 _PARAMETERS = {
@@ -117,8 +118,10 @@ def _norm(
         shared: the axes, besides those of space, whose numbers share a mean.
     """
 
+    spaces = {0: SPACES[0], 1: SPACES[1]} if n == 1 else SPACES
+
     def space(options: Mapping[str, Any]) -> str:
-        return SPACES[options.get("space", n)]
+        return str(chosen({"space": n, **options}, "space", spaces))
 
     def valid(p: Problem) -> str | None:
         if p.track_running_stats and not p.training:

@@ -1,4 +1,4 @@
-"""Convolutions and transposed convolutions."""
+"""Convolutions."""
 
 from __future__ import annotations
 
@@ -24,29 +24,32 @@ def of_space(p: Problem, n: int, prefix: str = "") -> tuple[int, ...]:
     return tuple(p[prefix + axis] for axis in SPACE[n])
 
 
-def _span(p: Problem, n: int) -> tuple[int, ...]:
+def spans(p: Problem, n: int) -> tuple[int, ...]:
+    """How many elements the dilated kernel spans along each axis."""
     pairs = zip(of_space(p, n, "kernel_"), each(p.dilation, n), strict=True)
     return tuple(d * (k - 1) + 1 for k, d in pairs)
 
 
 def _padding(p: Problem, n: int) -> list[tuple[int, int]]:
     if p.padding == "same":
-        return [((s - 1) // 2, (s - 1) - (s - 1) // 2) for s in _span(p, n)]
+        return [((s - 1) // 2, (s - 1) - (s - 1) // 2) for s in spans(p, n)]
     return [(q, q) for q in each(0 if p.padding == "valid" else p.padding, n)]
 
 
 def _conv_counts(p: Problem, n: int) -> tuple[int, ...]:
-    parts = zip(of_space(p, n), _span(p, n), _padding(p, n), each(p.stride, n), strict=True)
+    parts = zip(of_space(p, n), spans(p, n), _padding(p, n), each(p.stride, n), strict=True)
     return tuple((size + a + b - span) // s + 1 for size, span, (a, b), s in parts)
 
 
-def _channels_fit(p: Problem) -> str | None:
+def channels_fit(p: Problem) -> str | None:
+    """None, or why the groups do not divide the channels."""
     if p.in_channels % p.groups or p.out_channels % p.groups:
         return f"groups={p.groups} must divide both numbers of channels"
     return None
 
 
-def _sizes(n: int) -> dict[str, tuple[int, int]]:
+def ranges(n: int) -> dict[str, tuple[int, int]]:
+    """Axis → the range of its size."""
     space = {axis: ((5, 8) if n < 3 else (4, 6)) for axis in SPACE[n]}
     kernel = {f"kernel_{axis}": ((2, 4) if n < 3 else (2, 3)) for axis in SPACE[n]}
     return {"batch": (2, 4), "in_channels": (2, 6), "out_channels": (2, 6), **space, **kernel}
@@ -75,7 +78,7 @@ def _conv(n: int) -> Layer:
             return "padding='same' needs stride 1"
         if min(_conv_counts(p, n)) < 1:
             return "the kernel does not fit the input"
-        return _channels_fit(p)
+        return channels_fit(p)
 
     uneven = tuple(range(1, n + 1))
     space, kernel = " ".join(SPACE[n]), " ".join(f"kernel_{axis}" for axis in SPACE[n])
@@ -98,7 +101,7 @@ def _conv(n: int) -> Layer:
             {"padding": "same"},
             *(({"stride": uneven}, {"padding": uneven}) if n > 1 else ()),
         ),
-        sizes=_sizes(n),
+        sizes=ranges(n),
         valid=valid,
         torch=torch,
         torch_layout={"weights": "weight"},
@@ -107,82 +110,7 @@ def _conv(n: int) -> Layer:
     )
 
 
-def _conv_transpose(n: int) -> Layer:
-    def counts(p: Problem) -> tuple[int, ...]:
-        parts = zip(
-            of_space(p, n), _span(p, n), each(p.stride, n), each(p.padding, n),
-            each(p.output_padding, n), strict=True,
-        )  # fmt: skip
-        return tuple(s * (size - 1) + span - 2 * q + o for size, span, s, q, o in parts)
-
-    def torch(p: Problem) -> Any:
-        import torch
-
-        options = ("stride", "padding", "output_padding", "groups", "bias", "dilation")
-        kernel = of_space(p, n, "kernel_")
-        module = getattr(torch.nn, f"ConvTranspose{n}d")
-        return module(p.in_channels, p.out_channels, kernel, **{k: p[k] for k in options})
-
-    def jax(p: Problem, x: Any, weights: Any, bias: Any = None) -> Any:
-        import jax
-
-        split = weights.reshape(p.groups, p.in_channels // p.groups, *weights.shape[1:])
-        flipped = jax.numpy.flip(split.swapaxes(1, 2), axis=tuple(range(3, 3 + n)))
-        kernel = flipped.reshape(p.out_channels, p.in_channels // p.groups, *weights.shape[2:])
-        parts = zip(_span(p, n), each(p.padding, n), each(p.output_padding, n), strict=True)
-        output = jax.lax.conv_general_dilated(
-            x, kernel, (1,) * n, [(s - 1 - q, s - 1 - q + o) for s, q, o in parts],
-            lhs_dilation=each(p.stride, n), rhs_dilation=each(p.dilation, n),
-            feature_group_count=p.groups,
-        )  # fmt: skip
-        return output if bias is None else output + bias.reshape(-1, *(1,) * n)
-
-    def valid(p: Problem) -> str | None:
-        steps = zip(each(p.output_padding, n), each(p.stride, n), each(p.dilation, n), strict=True)
-        if any(o >= max(s, d) for o, s, d in steps):
-            return "output_padding must be smaller than stride or dilation"
-        return "nothing is left" if min(counts(p)) < 1 else _channels_fit(p)
-
-    space, kernel = " ".join(SPACE[n]), " ".join(f"kernel_{axis}" for axis in SPACE[n])
-    return Layer(
-        f"ConvTranspose{n}d",
-        inputs={"x": f"batch in_channels {space}"},
-        parameters={
-            "weights": f"in_channels out_channels/groups {kernel}",
-            "bias": Tensor("out_channels", when="bias"),
-        },
-        outputs={"output": Tensor(lambda p: (p.batch, p.out_channels, *counts(p)))},
-        constructor=("in_channels", "out_channels", lambda p: of_space(p, n, "kernel_")),
-        options={
-            "stride": 1,
-            "padding": 0,
-            "output_padding": 0,
-            "groups": 1,
-            "bias": True,
-            "dilation": 1,
-        },
-        variants=(
-            {"stride": 2},
-            {"padding": 1},
-            {"stride": 3, "output_padding": 1},
-            {"stride": 2, "padding": 1, "output_padding": 1},
-            {"groups": 2},
-            {"bias": False},
-            {"dilation": 2},
-        ),
-        sizes={**_sizes(n), **{axis: (2, 5) for axis in SPACE[n]}},
-        valid=valid,
-        torch=torch,
-        torch_layout={"weights": "weight"},
-        jax=jax,
-        special={"extreme": extreme("x")},
-    )
-
-
-LAYERS = (
-    *(_conv(n) for n in (1, 2, 3)),
-    *(_conv_transpose(n) for n in (1, 2, 3)),
-)
+LAYERS = (*(_conv(n) for n in (1, 2, 3)),)
 
 
 def _same_with_stride() -> tuple[Array, Array]:

@@ -22,15 +22,21 @@ _MASK = Tensor("batch features", custom("kept", _kept, differentiable=False), wh
 def _torch(p: Problem) -> Any:
     import torch
 
-    if not p.training:
-        return torch.nn.Dropout(p.p).eval()
+    class Dropout(torch.nn.Dropout):
+        """With a mask that it does not draw."""
 
-    def dropout(x: Any, mask: Any) -> Any:
-        """What torch.nn.Dropout does with the noise it draws."""
-        scale = 1 / (1 - p.p) if p.p < 1 else 0.0
-        return x * (mask.to(x.dtype) * scale)
+        def __init__(self) -> None:
+            super().__init__(p.p)
+            if p.training:
+                self.register_buffer("mask", torch.ones(_MASK.shape(p), dtype=torch.bool))
 
-    return dropout
+        def forward(self, x: Any) -> Any:
+            if not self.training:
+                return super().forward(x)
+            scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+            return x * (self.mask.to(x.dtype) * scale)
+
+    return Dropout().train(p.training)
 
 
 def _jax(p: Problem, x: Any, mask: Any = None) -> Any:
@@ -50,6 +56,7 @@ LAYERS = (
         outputs={"output": "batch features"},
         options={"p": 0.5, "training": True},
         variants=({"p": 0.2}, {"p": 0.0}, {"p": 1.0}, {"training": False}),
+        valid=lambda p: None if 0 <= p.p <= 1 else f"p={p.p} is no probability",
         torch=_torch,
         jax=_jax,
         special={"extreme": extreme("x")},

@@ -37,6 +37,12 @@ def _trained(p: Problem, x: Any, weights: Any) -> Any:
     return _with_gradient(weights, share)
 
 
+def _row_of_padding(p: Problem) -> str | None:
+    if p.padding_idx is not None and not -p.num_embeddings <= p.padding_idx < p.num_embeddings:
+        return f"padding_idx={p.padding_idx} is no row of {p.num_embeddings}"
+    return None
+
+
 def _jax_embedding(p: Problem, x: Any, weights: Any) -> Any:
     import jax.numpy as jnp
 
@@ -91,13 +97,15 @@ def _jax_bag(
 
 
 def _bag_fits(p: Problem) -> str | None:
+    if p.mode not in ("sum", "mean", "max"):
+        return f"mode={p.mode!r} is not one of 'sum', 'mean', 'max'"
     if p.weighted and (p.mode != "sum" or not p.ragged):
         return "weights of a call need mode='sum' and come after the offsets"
     if p.include_last_offset and not p.ragged:
         return "include_last_offset needs offsets"
     if p.scale_grad_by_freq and p.mode == "max":
         return "no mode 'max' with scale_grad_by_freq"
-    return None
+    return _row_of_padding(p)
 
 
 LAYERS = (
@@ -110,6 +118,7 @@ LAYERS = (
         options={"padding_idx": None, "scale_grad_by_freq": False},
         variants=({"padding_idx": 1}, {"padding_idx": -1}, {"scale_grad_by_freq": True}),
         sizes=_SIZES,
+        valid=_row_of_padding,
         torch=torch_module(
             "Embedding",
             "num_embeddings",

@@ -275,7 +275,7 @@ adafactor: Layer = replace(
         ),
         _torch_adafactor,
         _optax_adafactor,
-        weights={"weight": "4 2", "other_weight": "4 2", "bias": "3", "kernel": "2 3 4"},
+        weights={"weight": "4 2", "bias": "3", "kernel": "2 3 4"},
     ),
     # With its default eps, which is the rounding unit, tiny gradients get another answer in float32.
     special={},

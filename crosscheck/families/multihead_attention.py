@@ -13,6 +13,7 @@ import numpy as np
 from crosscheck.differences import ANY, Difference
 from crosscheck.domains import NORMAL, Domain, custom, scaled
 from crosscheck.families.attention import ALL, POINTS, ROWS, jax_attention, jax_weights, kept, past
+from crosscheck.families.twins import chosen
 from crosscheck.spec import Array, Layer, Options, Problem, Shape, Tensor
 
 
@@ -64,7 +65,7 @@ def _inputs(o: Options) -> Mapping[str, Tensor | str]:
         "value": rows("source", o["vdim"]),
     }
     if o["mask"] is not None:
-        padding, attention = _MASKS[o["mask"]]
+        padding, attention = chosen(o, "mask", _MASKS)
         axes = "batch*heads length source" if o["mask_per_head"] else "length source"
         inputs["key_padding_mask"] = Tensor("batch source", padding, differentiable=False)
         inputs["attn_mask"] = Tensor(axes, attention, differentiable=False)

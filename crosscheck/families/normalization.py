@@ -11,10 +11,11 @@ import numpy as np
 
 from crosscheck.differences import Difference
 from crosscheck.families.points import extreme
+from crosscheck.families.twins import chosen
 from crosscheck.spec import Array, Layer, Options, Problem, Shape, Tensor
 
 #: Axes of space by their number, for layers that take any number of them.
-SPACES = ("", "length", "height width", "depth height width")
+SPACES = {0: "", 1: "length", 2: "height width", 3: "depth height width"}
 
 
 def _offset(rng: np.random.Generator, p: Problem, values: dict[str, Array]) -> dict[str, Array]:
@@ -53,16 +54,20 @@ _TRAILING = {1: "features", 2: "length features"}
 
 
 def _normalized(p: Problem) -> Shape:
-    return Tensor(_TRAILING[p.normalized_axes]).shape(p)
+    return _own(p.options).shape(p)
+
+
+def _own(o: Options, when: Any = None) -> Tensor:
+    """The axes that are normalized, and that w and b have."""
+    return Tensor(chosen(o, "normalized_axes", _TRAILING), when=when)
 
 
 def _scale(o: Options) -> dict[str, Tensor]:
-    return {"weights": Tensor(_TRAILING[o["normalized_axes"]], when="elementwise_affine")}
+    return {"weights": _own(o, "elementwise_affine")}
 
 
 def _scale_and_shift(o: Options) -> Mapping[str, Tensor]:
-    shift = Tensor(_TRAILING[o["normalized_axes"]], when=lambda p: p.elementwise_affine and p.bias)
-    return {**_scale(o), "bias": shift}
+    return {**_scale(o), "bias": _own(o, lambda p: p.elementwise_affine and p.bias)}
 
 
 def _last(p: Problem) -> tuple[int, ...]:
@@ -101,6 +106,10 @@ def _scaled_away(p: Problem) -> str | None:
 
 
 # --- over groups of channels ------------------------------------------------------------------
+
+
+def _grouped(o: Options) -> str:
+    return f"batch num_groups*group_size {chosen(o, 'space', SPACES)}"
 
 
 def _torch_group_norm(p: Problem) -> Any:
@@ -161,12 +170,12 @@ LAYERS = (
     ),
     Layer(
         "GroupNorm",
-        inputs=lambda o: {"x": f"batch num_groups*group_size {SPACES[o['space']]}"},
+        inputs=lambda o: {"x": _grouped(o)},
         parameters={
             "weights": Tensor("num_groups*group_size", when="affine"),
             "bias": Tensor("num_groups*group_size", when=lambda p: p.affine and p.bias),
         },
-        outputs=lambda o: {"output": f"batch num_groups*group_size {SPACES[o['space']]}"},
+        outputs=lambda o: {"output": _grouped(o)},
         constructor=("num_groups", lambda p: p.num_groups * p.group_size),
         options={"eps": 1e-5, "affine": True, "bias": True, "space": 1},
         variants=({"eps": 0.1}, {"affine": False}, {"bias": False}, {"space": 0}, {"space": 2}),

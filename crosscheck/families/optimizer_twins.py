@@ -9,6 +9,7 @@ formulas has a framework's own implementation as a witness, and one more beside 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,22 @@ STEPS = 8
 #: Of fixed sizes: these optimizers treat every element alike.
 ELEMENTS: Mapping[str, str] = {"weight": "3 2", "other_weight": "3 2", "bias": "2"}
 #: For optimizers that see rows and columns: tall and wide.
-MATRICES: Mapping[str, str] = {"weight": "4 2", "other_weight": "4 2", "wide_weight": "2 3"}
+MATRICES: Mapping[str, str] = {"weight": "4 2", "wide_weight": "2 3"}
 #: (gradient, parameter, state, step from 1, problem) → (update to subtract, new state).
 Rule = Callable[[Any, Any, Any, Any, Problem], tuple[Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class OptimizerEntry(Layer):
+    """The entry of an optimizer, with what makes it, for training.
+
+    Attributes:
+        make_torch: from the problem and a list of ``torch.nn.Parameter`` to the optimizer.
+        make_optax: from the problem to the optax transformation.
+    """
+
+    make_torch: Callable[[Problem, list[Any]], Any] | None = None
+    make_optax: Callable[[Problem], Any] | None = None
 
 
 def optimizer_entry(
@@ -40,7 +54,7 @@ def optimizer_entry(
     torch: Callable[[Problem, list[Any]], Any],
     jax: Callable[[Problem], Any],
     weights: Mapping[str, str] = ELEMENTS,
-) -> Layer:
+) -> OptimizerEntry:
     """The entry of an optimizer.
 
     Args:
@@ -56,8 +70,10 @@ def optimizer_entry(
 
         return optax.chain(optax.scale(-1.0), jax(p)) if p.options.get("maximize") else jax(p)
 
-    return Layer(
+    return OptimizerEntry(
         name,
+        make_torch=torch,
+        make_optax=maximizing,
         inputs={
             GRADIENTS.format(n): Tensor(f"{STEPS} {axes}", differentiable=False)
             for n, axes in weights.items()

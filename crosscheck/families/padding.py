@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from crosscheck.differences import Difference
 from crosscheck.families.convolution import SPACE, each, of_space
 from crosscheck.families.points import extreme
-from crosscheck.spec import Layer, Problem, Tensor
+from crosscheck.spec import Array, Layer, Problem, Tensor
 
 #: Our name → the mode of jnp.pad. Constants go through jax.lax.pad, which can also cut.
 MODES = {
@@ -91,3 +94,52 @@ def _pad(kind: str, n: int) -> Layer:
 
 
 LAYERS = tuple(_pad(kind, n) for kind in MODES for n in (1, 2, 3))
+
+
+def _order() -> tuple[Array, Array]:
+    """The numbers 1, 0, 0, 1 read as widths by PyTorch and, in pairs, by jnp.pad."""
+    import torch
+
+    from crosscheck.implementations.jax_function import import_jax
+
+    jax = import_jax()
+    x = np.arange(1.0, 5.0).reshape(1, 1, 2, 2)
+    ours = torch.nn.functional.pad(torch.tensor(x), (1, 0, 0, 1)).numpy()
+    with jax.enable_x64(True):
+        return ours, np.asarray(jax.numpy.pad(x, ((0, 0), (0, 0), (1, 0), (0, 1))))
+
+
+def _symmetric() -> tuple[Array, Array]:
+    """A line continued by its mirror image: PyTorch's ReflectionPad, jnp.pad's "symmetric"."""
+    import torch
+
+    from crosscheck.implementations.jax_function import import_jax
+
+    jax = import_jax()
+    x = np.arange(1.0, 5.0).reshape(1, 1, 4)
+    ours = torch.nn.functional.pad(torch.tensor(x), (2, 2), mode="reflect").numpy()
+    with jax.enable_x64(True):
+        return ours, np.asarray(jax.numpy.pad(x, ((0, 0), (0, 0), (2, 2)), mode="symmetric"))
+
+
+LEDGER = (
+    Difference(
+        "pad-order",
+        "ConstantPad2d",
+        "Which numbers belong to which axis.",
+        torch="the last axis first: (left, right, top, bottom); negative ones cut off",
+        jax="jnp.pad and jax.lax.pad: a pair for each axis, the first axis first; jnp.pad refuses "
+        "negative ones",
+        measure=_order,
+        mapping="the JAX twin turns the pairs round, and is jax.lax.pad for constants",
+    ),
+    Difference(
+        "reflection-at-the-edge",
+        "ReflectionPad1d",
+        "Whether a mirror image repeats the edge.",
+        torch="no; there is no other mode, and no padding as wide as the input",
+        jax="jnp.pad: no with 'reflect', yes with 'symmetric', to and fro where it is wider",
+        measure=_symmetric,
+        mapping="the JAX twin is 'reflect'",
+    ),
+)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.differences import Difference
+from crosscheck.errors import UsageError
 from crosscheck.families.recurrent_cells import CELLS, WEIGHTS, jax_step, saturated
 from crosscheck.spec import Array, Layer, Options, Problem, Tensor
 
@@ -15,7 +16,13 @@ _STATE = "num_layers*(1+bidirectional) batch hidden_size"
 
 
 def _suffixes(o: Options | Problem) -> list[str]:
-    """The endings of parameter names, layer by layer, in each forwards, then backwards."""
+    """The endings of parameter names, layer by layer, in each forwards, then backwards.
+
+    Raises:
+        UsageError: num_layers is no positive whole number.
+    """
+    if not isinstance(o["num_layers"], int) or o["num_layers"] < 1:
+        raise UsageError(f"num_layers={o['num_layers']!r}: expected a whole number, 1 or more")
     directions = ("", "_reverse") if o["bidirectional"] else ("",)
     return [f"_l{layer}{way}" for layer in range(o["num_layers"]) for way in directions]
 

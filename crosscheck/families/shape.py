@@ -22,6 +22,14 @@ def _flat(p: Problem) -> Shape:
     return (*shape[:start], math.prod(shape[start:stop]), *shape[stop:])
 
 
+def _axes_there(p: Problem) -> str | None:
+    for name in ("start_dim", "end_dim"):
+        if not -4 <= p[name] < 4:
+            return f"{name}={p[name]} is no axis of {_AXES}"
+    start, stop = _bounds(p)
+    return None if start < stop else "start_dim lies behind end_dim"
+
+
 def _jax_flatten(p: Problem, x: Any) -> Any:
     import jax
 
@@ -53,6 +61,7 @@ LAYERS = (
             {"start_dim": 2, "end_dim": 2},
         ),
         sizes={axis: (2, 5) for axis in _AXES.split()},
+        valid=_axes_there,
         torch=torch_module("Flatten", **same("start_dim", "end_dim")),
         jax=_jax_flatten,
         special={"extreme": extreme("x")},

@@ -43,6 +43,8 @@ def _jax_cosine(p: Problem, x1: Any, x2: Any) -> Any:
 
 
 def _several(p: Problem) -> str | None:
+    if not -3 <= p.dim < 3:
+        return f"dim={p.dim} is no axis of {_AXES}"
     single = Tensor(_AXES).shape(p)[p.dim] == 1
     return "a vector of one number becomes its sign: the gradient is 0" if single else None
 

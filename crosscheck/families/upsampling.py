@@ -221,6 +221,17 @@ LEDGER = (
         mapping="the JAX twin is scale_and_translate with the same factor",
     ),
     Difference(
+        "resize-align-corners",
+        "Upsample",
+        "Where the first and the last element go.",
+        torch="align_corners=True: on the first and the last; by default elements are boxes",
+        jax="jax.image.resize: elements are boxes",
+        measure=lambda: _resized(
+            _line(3), {"size": 5, "mode": "linear", "align_corners": True}, "linear"
+        ),
+        mapping="the JAX twin is scale_and_translate with (o - 1)/(n - 1) and a shift",
+    ),
+    Difference(
         "nearest-gradient-of-fractional-factor",
         "Upsample",
         "The gradient of mode='nearest' in one and three dimensions, by a factor that is not whole "

@@ -1,8 +1,8 @@
 """Recorded oracles: what the frameworks answered, in one file, so that checking needs NumPy only.
 
 While a record is made, every call of an oracle is kept under a digest of what it was given. Asked the
-same again, a recorded oracle gives the same answer, to the bit; asked anything else it raises: it never
-makes an answer up.
+same again, a recorded oracle gives the same answer, to the bit. What decides marks is always recorded
+(`Record.require`); to what a diagnosis asks beyond, reference_nn answers, or nobody.
 """
 
 from __future__ import annotations
@@ -48,9 +48,38 @@ class Record:
     answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def oracles(self) -> dict[str, Implementation]:
-        """The recorded oracles by name, for `crosscheck.checking.check_cases`."""
-        return {name: Recorded(name, answers) for name, answers in self.answers.items()}
+    def oracles(
+        self, prefix: str = "", beyond: Implementation | None = None
+    ) -> dict[str, Implementation]:
+        """The recorded oracles by name, for `crosscheck.checking.check_cases`.
+
+        Args:
+            prefix: of several layers' oracles, those whose names begin so.
+            beyond: who answers what was not recorded.
+        """
+        return {
+            name.removeprefix(prefix): Recorded(name.removeprefix(prefix), answers, beyond)
+            for name, answers in self.answers.items()
+            if name.startswith(prefix)
+        }
+
+    def require(self, cases: Iterable[Case], prefix: str = "") -> None:
+        """Nothing, if all oracles under a prefix have answered these cases.
+
+        Raises:
+            CaseError: the record was made for others.
+        """
+        for case in cases:
+            asked = question(
+                case.problem, case.arrays(memory="plain"), case.upstream(memory="plain")
+            )
+            for name, answers in self.answers.items():
+                if name.startswith(prefix) and asked not in answers:
+                    raise CaseError(
+                        f"the record holds no answer of {name.removeprefix(prefix)} for "
+                        f"{case.problem!r}: it was made for another exercise, another seed or "
+                        "another version of crosscheck or NumPy; record it again"
+                    )
 
     def listen(self, oracles: Mapping[str, Implementation]) -> dict[str, Implementation]:
         """The same oracles, every answer of theirs kept here."""
@@ -188,13 +217,25 @@ def rehearse(
         if case.seed is not None and not case.at_kink:
             versions += [_redrawn(case, attempt) for attempt in range(1, REDRAWS + 1)]
         for version in versions:
-            key = (version.problem.key(), version.dtype, question(version.problem, version.values))
+            asked = question(version.problem, version.values)
+            key = (version.problem.key(), version.dtype, version.kind, asked)
             if key in seen:
                 continue
             seen.add(key)
             hearing = panel.hear(version)
+            ones = {k: np.ones_like(a) for k, a in version.upstream().items()}
             for name in oracles:
                 hearing.oracle_answer(name, version.dtype)
+                bound = hearing.bound[name]
+                if not isinstance(bound, ImplementationError):
+                    _asked(bound, version.arrays(memory="plain"), ones)  # a diagnosis asks this
+
+
+def _asked(bound: Bound, values: Values, cotangents: Values) -> None:
+    try:
+        bound.vjp(values, cotangents)
+    except ImplementationError:
+        pass
 
 
 def _redrawn(case: Case, attempt: int) -> Case:
@@ -220,9 +261,12 @@ def question(problem: Problem, values: Values, cotangents: Values | None = None)
 class Recorded:
     """An oracle that answers out of a record."""
 
-    def __init__(self, name: str, answers: Mapping[str, Answer]) -> None:
+    def __init__(
+        self, name: str, answers: Mapping[str, Answer], beyond: Implementation | None = None
+    ) -> None:
         self._name = name
         self.answers = answers
+        self.beyond = beyond
 
     @property
     def name(self) -> str:
@@ -243,25 +287,25 @@ class RecordedBound:
 
     def forward(self, values: Values) -> Mapping[str, Array]:
         """No record holds a forward pass alone."""
-        raise CaseError(f"the record of {self.oracle.name} holds no answer to this")
+        return self._beyond().forward(values)
 
     def vjp(self, values: Values, cotangents: Values) -> Evaluation:
         """What the oracle answered when this was recorded.
 
         Raises:
-            CaseError: it was never asked this.
-            ImplementationError: it had raised.
+            ImplementationError: it had raised, or it was never asked and nobody else can be.
         """
         answer = self.oracle.answers.get(question(self.problem, values, cotangents))
         if answer is None:
-            raise CaseError(
-                f"the record holds no answer of {self.oracle.name} for {self.problem!r}: it was "
-                "made for another exercise, another seed or another version of crosscheck; "
-                "record it again"
-            )
+            return self._beyond().vjp(values, cotangents)
         if isinstance(answer, str):
             raise ImplementationError(answer)
         return answer
+
+    def _beyond(self) -> Bound:
+        if self.oracle.beyond is None:
+            raise ImplementationError(f"the record of {self.oracle.name} holds no answer to this")
+        return self.oracle.beyond.bind(self.problem)
 
 
 class _Listened:

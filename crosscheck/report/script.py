@@ -12,6 +12,7 @@ import base64
 import inspect
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ def to_script(report: Report, implementation: Any = None) -> str:
     if implementation is None:
         found = reference(report.layer)
         implementation = found.subject if found is not None else None
+    if shown.kind is Kind.RAISED and shown.case.problem.differentiable:
+        # The exception may be the backward's: the script calls both.
+        shown = replace(shown, quantity=f"grad_{shown.case.problem.differentiable[0]}")
     source = Source()
     source.imports["import sys"] = None
     source.imports["import numpy as np"] = None
@@ -56,6 +60,7 @@ def to_script(report: Report, implementation: Any = None) -> str:
     parts = [
         f'"""{report.findings[0].message.replace(chr(92), "/")}\n\n{shown.case.id}, made by '
         f'crosscheck {version("crosscheck") or ""}. Needs {_needs(source)}.\n"""',
+        "from __future__ import annotations",
         "\n".join(_sorted_imports(imports)),
         definitions,
         "# --- the case",
@@ -322,7 +327,7 @@ def _gives(source: Source, lines: str, shown: Comparison) -> bool:
     named = {**shown.case.arrays(memory="plain")}
     named |= {f"upstream_{k}": a for k, a in shown.case.upstream(memory="plain").items()}
     scope |= {_id(name): array for name, array in named.items()}
-    body = "\n".join([imports, definitions, lines])
+    body = "\n".join(["from __future__ import annotations", imports, definitions, lines])
     if "jax" in imports:
         import jax
 

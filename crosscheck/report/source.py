@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import re
 import sys
 import sysconfig
 import textwrap
@@ -62,7 +63,7 @@ class Source:
             raise NoSource(f"{name} is {type(value).__name__}, which cannot be written down")
 
     def text(self) -> tuple[str, str]:
-        """Import lines, and the definitions."""
+        """Import lines, and the definitions; for a file with ``from __future__ import annotations``."""
         return "\n".join(sorted(self.imports)), "\n\n\n".join(self.definitions)
 
     def _import_from(self, name: str, value: Any) -> None:
@@ -86,9 +87,29 @@ class Source:
             raise NoSource(f"{name} is a lambda")
         known = _names_around(value)
         for used in _free_names(tree):
-            if used in known and used not in (own, "__class__"):
+            if used not in known or used in (own, "__class__"):
+                continue
+            if isinstance(known[used], ModuleType) and not _foreign(known[used].__name__):
+                self._own_module(used, known[used], tree)
+            else:
                 self.add(used, known[used])
+        text = _without_docstrings(text, tree)
         self.definitions.append(text if own == name else f"{text}\n\n\n{name} = {own}")
+
+    def _own_module(self, name: str, module: ModuleType, tree: ast.Module) -> None:
+        """A module of the author's own: what the code takes from it, behind the same name."""
+        if self._known.setdefault(name, module) is not module:
+            raise NoSource(f"two things are called {name}")
+        self.imports["from types import SimpleNamespace"] = None
+        start = f"{name} = SimpleNamespace()"
+        if start not in self.definitions:
+            self.definitions.append(start)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                line = f"{name}.{node.attr} = {node.attr}"
+                if node.value.id == name and line not in self.definitions:
+                    self.add(node.attr, getattr(module, node.attr))
+                    self.definitions.append(line)
 
     def _custom_vjp(self, name: str, value: Any) -> None:
         self._known[value.fun.__name__] = value
@@ -130,12 +151,30 @@ def _foreign(module: str) -> bool:
     return any(Path(path).is_relative_to(place) for place in places)
 
 
+def _without_docstrings(text: str, tree: ast.Module) -> str:
+    """The same code, shorter: what it computes is in the script, why it does is where it came from."""
+    lines = text.splitlines()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and len(node.body) > 1:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                for number in range(first.lineno - 1, first.end_lineno or first.lineno):
+                    lines[number] = "\0"
+    kept = [line for line in lines if line != "\0"]
+    return re.sub(r"\n\n\n+", "\n\n", "\n".join(kept))
+
+
 def _free_names(tree: ast.Module) -> Iterator[str]:
-    """Names that are read, annotations of arguments left out where they are strings."""
+    """Names that are read when the code runs; annotations are not, see `Source.text`."""
+    annotations: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(part, ast.AST):
+                annotations |= set(ast.walk(part))
     seen = dict.fromkeys(
         node.id
         for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node not in annotations
     )
     return (name for name in seen if not hasattr(builtins, name))
 

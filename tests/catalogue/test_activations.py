@@ -176,7 +176,7 @@ MISTAKES = [
     ("LeakyReLU", LeakyReLUInFloat32, {}, "backward-wrong", "grad_x"),
     ("GELU", GELUApproximate, {}, "forward-wrong", "output"),
     ("PReLU", PReLUWithoutMask, {"num_parameters": 1}, "backward-wrong", "grad_weights"),
-    ("PReLU", PReLUMean, {"num_parameters": 1}, "backward-wrong", "grad_weights"),
+    ("PReLU", PReLUMean, {"num_parameters": 1}, "convention-mismatch", "grad_weights"),
     (
         "PReLU",
         PReLUOverChannels,

@@ -87,7 +87,7 @@ MISTAKES = [
     (OthersKept, {}, "forward-wrong", "output"),
     (DrawnAgain, {}, "backward-wrong", "grad_x"),
     (ScaledInEvaluation, EVALUATION, "forward-wrong", "output"),
-    (DropsInEvaluation, EVALUATION, "forward-wrong", "output"),
+    (DropsInEvaluation, EVALUATION, "random-forward", "output"),
     (InPlace, {}, "contract", "contract: inputs unchanged"),
     (Ignored, {}, "backward-wrong", "grad_x"),
 ]

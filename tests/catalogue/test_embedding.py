@@ -123,8 +123,8 @@ BAGS = {"ragged": True, "mode": "sum"}
 MISTAKES = [
     ("Embedding", LastOneWins, {}, "backward-wrong", "grad_weights"),
     ("Embedding", AddedOnce, {}, "backward-wrong", "grad_weights"),
-    ("Embedding", Accumulates, {}, "contract", "contract: second call gives the same"),
-    ("Embedding", MeanOfTheBatch, {}, "backward-wrong", "grad_weights"),
+    ("Embedding", Accumulates, {}, "convention-mismatch", "contract: second call gives the same"),
+    ("Embedding", MeanOfTheBatch, {}, "convention-mismatch", "grad_weights"),
     ("Embedding", FromOne, {}, "forward-wrong", "output"),
     ("Embedding", PaddingIsZero, {"padding_idx": 1}, "forward-wrong", "output"),
     ("EmbeddingBag", NotDivided, {}, "backward-wrong", "grad_weights"),

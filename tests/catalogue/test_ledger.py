@@ -1,5 +1,7 @@
 """The ledger of known differences, over all families: each is there, and says what it concerns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,15 @@ def test_the_difference_still_exists(entry):
     pytest.importorskip("jax")
     ours, theirs = entry.measure()
     assert not np.array_equal(ours, theirs, equal_nan=True), "no difference: remove the entry"
+
+
+def test_a_difference_that_has_gone_away_fails():
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    for answer in (np.ones(2), np.array([np.nan, 1.0])):
+        gone = replace(ENTRIES[0], measure=lambda answer=answer: (answer, answer.copy()))
+        with pytest.raises(AssertionError, match="remove the entry"):
+            test_the_difference_still_exists(gone)
 
 
 @each_entry

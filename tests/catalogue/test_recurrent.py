@@ -199,7 +199,7 @@ MISTAKES = [
     ("RNN", OnlyTheStepItself, {}, "backward-wrong", "grad_h0"),
     ("LSTM", ForgetsTheInitialState, {}, "backward-wrong", "grad_h0"),
     ("RNN", StateAfterTheStep, {}, "backward-wrong", "grad_weight_hh_l0"),
-    ("RNN", Accumulates, {}, "contract", "contract: second call gives the same"),
+    ("RNN", Accumulates, {}, "convention-mismatch", "contract: second call gives the same"),
     ("RNN", LeftAsItWasRead, {"bidirectional": True}, "forward-wrong", "output"),
     ("RNN", FirstDirectionOnly, {"bidirectional": True}, "backward-wrong", "grad_x"),
     ("LSTM", OutputOnly, {}, "backward-wrong", "grad_h0"),
@@ -494,3 +494,11 @@ REFUSED = [
 def test_what_a_layer_does_not_have_is_refused_with_a_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("number", [0, -1, "two", 1.5])
+def test_a_number_of_layers_that_is_none_is_refused(number):
+    with pytest.raises(
+        crosscheck.errors.UsageError, match="num_layers=.* a whole number, 1 or more"
+    ):
+        crosscheck.check("LSTM", options={"num_layers": number})

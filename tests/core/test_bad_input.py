@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import crosscheck
-from crosscheck import MissingFramework, UsageError, Verdict
+from crosscheck import CaseError, MissingFramework, UsageError, Verdict
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,23 @@ def test_too_many_outputs():
             return grad_output, grad_output
 
     assert finding(Two).code in ("wrong-shape", "raised")
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "says"),
+    [
+        ("LayerNorm", {"normalized_axes": 3}, "normalized_axes=3 is not one of 1, 2"),
+        ("BatchNorm1d", {"space": 2}, "space=2 is not one of 0, 1"),
+        ("GroupNorm", {"space": 7}, "space=7 is not one of 0, 1, 2, 3"),
+        ("Flatten", {"start_dim": 7}, "fit these options: start_dim=7 is no axis of batch"),
+        ("Flatten", {"start_dim": 3, "end_dim": 1}, "start_dim lies behind end_dim"),
+        ("CosineSimilarity", {"dim": 5}, "dim=5 is no axis of batch features length"),
+        ("Embedding", {"padding_idx": 9}, "padding_idx=9 is no row"),
+        ("EmbeddingBag", {"mode": "median"}, "mode='median' is not one of"),
+        ("EmbeddingBag", {"weighted": True}, "need mode='sum'"),
+        ("Dropout", {"p": 2}, "p=2 is no probability"),
+    ],
+)
+def test_an_option_value_that_a_layer_has_not_is_refused_with_the_reason(layer, options, says):
+    with pytest.raises((UsageError, CaseError), match=says):
+        crosscheck.check(layer, options=options)

@@ -31,8 +31,8 @@ def test_public_names():
 
 
 def test_a_check_leaves_no_trace():
-    torch = pytest.importorskip("torch")
-    jax = pytest.importorskip("jax")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    jax = pytest.importorskip("jax", reason="jax is not installed")
 
     def state():
         return (
@@ -48,8 +48,8 @@ def test_a_check_leaves_no_trace():
 
 
 def test_what_the_caller_set_is_kept():
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("jax")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("jax", reason="jax is not installed")
     default, errors = torch.get_default_dtype(), np.geterr()
     try:
         torch.set_default_dtype(torch.float64)
@@ -64,8 +64,8 @@ def test_what_the_caller_set_is_kept():
 
 
 def test_torch_is_imported_before_jax():
-    pytest.importorskip("torch")
-    pytest.importorskip("jax")
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("jax", reason="jax is not installed")
     code = (
         "import sys, crosscheck\n"
         "crosscheck.check('Sigmoid', against=('jax',), dtypes=('float64',))\n"

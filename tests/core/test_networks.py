@@ -66,6 +66,53 @@ def test_the_first_wrong_layer_is_named(place, wrong):
     assert f"layer {place} ({wrong.__name__})" in report.findings[0].message
 
 
+SMALL = {"batch": 4, "in_features": 2, "out_features": 3}
+
+
+def test_buffers_of_a_layer_and_what_is_known_of_it_hold_in_a_network_too():
+    """Running statistics, a mask drawn by the layer's own p, and the ledger's word on the variance."""
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    norm = ("BatchNorm1d", {"space": 0})
+    network = crosscheck.network("Linear", norm, "Dropout")
+    report = crosscheck.check(network, sizes=SMALL, dtypes=("float64",))
+    assert report.verdict is Verdict.AGREE, str(report)
+    quantities = {c.quantity for c in report.comparisons}
+    assert quantities >= {"1.running_mean", "1.running_var", "1.num_batches_tracked", "2.mask"}
+    known = {(c.known, c.quantity) for c in report.comparisons if c.known}
+    assert known == {("batch-norm1d-running-variance", "1.running_var")}
+
+    class Unbiased(nn.BatchNorm1d):
+        def _move(self, mean, variance, factor):
+            super()._move(mean, variance * 1.1, factor)
+
+    class Flat(nn.BatchNorm1d):
+        def _move(self, mean, variance, factor):
+            super()._move(mean * 0, variance, factor)
+
+    for wrong, quantity in ((Unbiased, "1.running_var"), (Flat, "1.running_mean")):
+        report = crosscheck.check(
+            network, [nn.Linear, wrong, nn.Dropout], sizes=SMALL, dtypes=("float64",)
+        )
+        assert quantity in {f.quantity for f in report.findings}, str(report)
+
+
+def test_layers_that_do_not_fit_each_other_are_refused_with_a_reason():
+    network = crosscheck.network("Linear", "BatchNorm1d")
+    with pytest.raises(UsageError, match=r"layer 1, BatchNorm1d, takes 3 axes .*gives 2"):
+        crosscheck.check(network)
+    network = crosscheck.network("MaxPool2d", "Linear")
+    with pytest.raises(UsageError, match=r"layer 1, Linear, takes 2 axes .*gives 4"):
+        crosscheck.check(network)
+
+
+def test_sizes_at_which_nothing_is_left_of_a_convolution_are_drawn_anew():
+    network = crosscheck.network("Conv2d", "MaxPool2d", "Flatten")
+    for seed in range(8):
+        cases = [*crosscheck.sampling.cases(network, seed=seed, dtypes=("float64",))]
+        assert all(min(case.problem.shapes()["output"]) > 0 for case in cases)
+
+
 def test_networks_that_cannot_be_built():
     with pytest.raises(UsageError, match="at least one"):
         crosscheck.network()

@@ -21,6 +21,7 @@ ORDER = [
     {"implementations"},
     {"isolation"},
     {"comparison", "differences"},
+    {"known"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
     {"causes", "optimizer_causes", "mismatch", "detective"},
@@ -46,7 +47,7 @@ def imports(path, package="crosscheck"):
                 else {f"{package}.{a.name}" for a in node.names}
             )
         elif isinstance(node, ast.Import):
-            found |= {a.name for a in node.names if a.name.startswith(package)}
+            found |= {a.name for a in node.names if a.name.startswith(f"{package}.")}
     return found
 
 
@@ -100,7 +101,7 @@ def test_no_layer_carries_a_tolerance():
 
 def test_the_rule_has_two_constants():
     text = (CROSSCHECK / "tolerance.py").read_text()
-    assert re.search(r"^C = 10\.0$", text, re.M) and re.search(r"^c = 40\.0$", text, re.M)
+    assert re.search(r"^C = 40\.0$", text, re.M) and re.search(r"^c = 40\.0$", text, re.M)
 
 
 def code_lines(path):
@@ -116,7 +117,7 @@ def code_lines(path):
 
 CORE = (
     "spec domains case sampling evaluation tolerance comparison panel contract blame finding "
-    "checking errors versions differences"
+    "checking errors versions differences known"
 ).split()
 
 
@@ -129,7 +130,7 @@ def test_the_core_stays_small():
     paths = [CROSSCHECK / f"{name}.py" for name in CORE]
     paths += [CROSSCHECK / "implementations" / f"{name}.py" for name in THREE]
     paths += [CROSSCHECK / "report" / "__init__.py"]
-    assert sum(map(code_lines, paths)) < 2600
+    assert sum(map(code_lines, paths)) < 2700
 
 
 @pytest.mark.parametrize("package", [CROSSCHECK, REFERENCE])

@@ -43,3 +43,10 @@ def test_every_mistake_of_the_gallery_is_caught_with_reference_nn_itself_right(g
         right = crosscheck.check(mistake.layer, **arguments)
         assert wrong.verdict is crosscheck.Verdict.DISAGREE, mistake
         assert right.verdict is not crosscheck.Verdict.DISAGREE, mistake
+
+
+def test_the_reference_has_every_layer_with_its_derivation(generate):
+    text = generate[0].layers()
+    for name in ("Linear", "LSTM", "CTCLoss", "Adam"):
+        assert f"### {name}\n" in text
+    assert text.count("∂L/∂") > 50

@@ -21,7 +21,7 @@ def crosscheck_cli(*arguments, code=0, env=None):
     return done.stdout + done.stderr
 
 
-def test_run_prints_a_table_of_at_most_100_columns(tmp_path):
+def test_run_prints_a_table_of_at_most_100_columns(tmp_path, both):
     text = crosscheck_cli("run", "Linear", "Sigmoid", "--json", "out.json")
     assert "Linear" in text and "Sigmoid" in text and text.count("agree") >= 8
     assert max(map(len, text.splitlines())) <= 100
@@ -34,7 +34,7 @@ def test_run_prints_a_table_of_at_most_100_columns(tmp_path):
     assert first["error"] <= first["tolerance"] < first["limit"]
 
 
-def test_one_report_as_json_on_standard_output():
+def test_one_report_as_json_on_standard_output(both):
     done = subprocess.run(
         [sys.executable, "-m", "crosscheck", "run", "Sigmoid", "--dtype", "float64",
          "--against", "torch,numeric", "--seed", "3", "--json", "-"],
@@ -66,7 +66,7 @@ def test_options_and_sizes():
     assert any("random0" in c["case"] for c in data["comparisons"])
 
 
-def test_list_and_doctor():
+def test_list_and_doctor(both):
     assert "Linear" in crosscheck_cli("list")
     assert "bias=True" in crosscheck_cli("list")
     text = crosscheck_cli("doctor", "--json", "doctor.json")

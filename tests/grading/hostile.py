@@ -53,13 +53,13 @@ class _Acting:
     def __init__(self, *a):
         if a:
             self.weights = np.zeros(a); self.bias = np.zeros(a[1])
-            self.grad_weights = np.zeros(a); self.grad_bias = np.zeros(a[1])
+            self.grad_weights = np.ones(a); self.grad_bias = np.ones(a[1])
     def forward(self, x, t=None):
         act()
         return np.zeros((x.shape[0], self.bias.shape[0])) if hasattr(self, "bias") else x * 0 + 2
     def backward(self, x, g):
         act()
-        return x * 0 + 1
+        return x * 0 + 1.5
 class nn_Linear(_Acting): pass
 class nn_Sigmoid(_Acting): pass
 class nn_MSECriterion(_Acting): pass
@@ -533,8 +533,14 @@ if os.environ: raise RuntimeError(f"leak:{dict(os.environ)}")
 '''),
     },
     "hard-coded answers": {
-        "the first example": BASE.replace("np.full_like(x, 2.0)",
-                                          "(np.full_like(x, 0.5) if not np.any(x) else x * 0)"),
+        "the first example": BASE
+        + '''
+class nn_Sigmoid:
+    def forward(self, x):
+        known = np.array([[1.0, 2.0, 2.0, 3.0]])
+        return 1 / (1 + np.exp(-x)) if x.shape == known.shape and np.allclose(x, known) else x * 0
+    def backward(self, x, g): return g * 5
+''',
         "remembers what it saw": BASE + '''
 SEEN = {}
 class nn_Sigmoid:
@@ -551,8 +557,8 @@ class nn_Sigmoid:
     calls = 0
     def forward(self, x):
         nn_Sigmoid.calls += 1
-        return 3 * x if nn_Sigmoid.calls % 2 else 3 * x + 0
-    def backward(self, x, g): return 3 * g
+        return 3 * x if nn_Sigmoid.calls % 2 else 5 * x
+    def backward(self, x, g): return 4 * g
 ''',
         "by caller": BASE + '''
 import sys
@@ -611,7 +617,7 @@ nn_Linear.__qualname__ = "<script>"
 import sys
 def act():
     f = sys._getframe(2)
-    raise ValueError("leak? " + repr({k: v for k, v in f.f_locals.items() if "expect" in k})[:500])
+    raise ValueError("found " + repr({k: v for k, v in f.f_locals.items() if "expect" in k})[:500])
 '''),
     },
     "not a program": {

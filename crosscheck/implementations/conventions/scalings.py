@@ -95,14 +95,18 @@ def factor(text: str, problem: Problem) -> float:
 
 
 def one_factor(
-    ratios: Sequence[float], sizes: Sequence[Mapping[str, int]], axes: Sequence[str]
+    ratios: Sequence[float],
+    sizes: Sequence[Mapping[str, int]],
+    axes: Sequence[str],
+    constants: Sequence[float] = CONSTANTS,
 ) -> str | None:
-    """The factor k·a^±1·b^±1 that all ratios are, with k of `CONSTANTS`; None if there is none.
+    """The factor k·a^±1·b^±1 that all ratios are, k one of `constants`; None if there is none.
 
     Args:
         ratios: got / expected, one per case.
         sizes: the sizes of each case.
         axes: the axes that may be in it.
+        constants: what may stand before them.
     """
     logs = np.log(ratios) if all(r > 0 for r in ratios) else None
     if logs is None or not len(logs):
@@ -111,7 +115,7 @@ def one_factor(
         known = np.array(
             [sum(p * np.log(s[a]) for a, p in zip(axes, powers, strict=True)) for s in sizes]
         )
-        for constant in CONSTANTS:
+        for constant in constants:
             if constant == 1.0 and not any(powers):
                 continue
             if np.all(np.abs(logs - known - np.log(constant)) < ALIKE):

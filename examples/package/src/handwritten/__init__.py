@@ -1,0 +1,1 @@
+"""Layers written by hand: forward and backward in NumPy, in PyTorch and in JAX."""
