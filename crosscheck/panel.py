@@ -38,8 +38,6 @@ from crosscheck.spec import Array, Values
 from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
 
 Answer = Evaluation | ImplementationError
-#: Why something without a gradient is unchecked where no framework is installed.
-NOBODY = "there is nobody to compare with: install PyTorch or JAX"
 #: What is said of a derivative that float32 makes coarse.
 SINGLE = "the forward computes in float32 whatever it is given: its derivative is coarse"
 
@@ -213,10 +211,6 @@ class Hearing:
                 )
         if len(answers) == 1:  # no oracle: at least the declared shapes and dtypes
             yield from self._declared(case, answers)
-            if not problem.differentiable:  # nor is there a derivative: nothing was compared
-                nobody = Outcome(Verdict.UNCHECKED, reason=NOBODY)
-                for name in problem.outputs:
-                    yield Comparison(case, name, self.panel.subject.name, "itself", nobody)
 
     def _pair(
         self,

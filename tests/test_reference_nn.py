@@ -4,7 +4,7 @@ import pytest
 
 import crosscheck
 from crosscheck import Verdict
-from crosscheck.panel import NOBODY
+from crosscheck.checking import NOBODY
 
 
 @pytest.mark.parametrize("name", list(crosscheck.catalogue))
