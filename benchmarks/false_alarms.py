@@ -50,7 +50,7 @@ UNSCALED = {
     "of 1e-6 that shows, and is a difference instead of a false alarm",
 }
 #: Values (two checks each) per part of the journal.
-PART = 500
+PART = 50
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ def _drawn(layer: Layer, options: Any) -> tuple[Problem, ...]:
 
 
 @cache
-def _panel(layer: Layer) -> Panel:
-    return assemble(layer, None, None, None)[0]
+def _panel(layer: Layer, against: tuple[str, ...] | None) -> Panel:
+    usable = None if against is None else [w for w in against if getattr(layer, w, True)]
+    return assemble(layer, None, usable, None)[0]
 
 
 def draw(entry: Entry, number: int) -> Case:
@@ -122,21 +123,21 @@ def _scaled(entry: Entry, problem: Problem, scale: float, seed: int) -> Case:
     return case.with_values(values=moved)
 
 
-def hear(entry: Entry, number: int) -> tuple[Case, Hearing]:
+def hear(entry: Entry, number: int, against: tuple[str, ...] | None = None) -> tuple[Case, Hearing]:
     """A case and the witnesses' answers, drawn anew where the point lies near a kink."""
     case = draw(entry, number)
-    hearing = _panel(entry.layer).hear(case)
+    hearing = _panel(entry.layer, against).hear(case)
     for attempt in range(1, REDRAWS + 1):
         if not hearing.kink:
             break
         scale = float(case.kind.removeprefix("scale="))
         case = _scaled(entry, case.problem, scale, number + 10**7 * attempt)
-        hearing = _panel(entry.layer).hear(case)
+        hearing = _panel(entry.layer, against).hear(case)
     return case, hearing
 
 
-def run(numbers: Iterable[int]) -> dict[str, Any]:
-    """The tally of both dtypes of the given numbers."""
+def run(numbers: Iterable[int], against: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The tally of both dtypes of the given numbers, by all witnesses or the named ones."""
     layers = entries()
     tally: dict[str, Any] = {
         "checks": 0, "comparisons": 0, "unchecked checks": 0, "unchecked": Counter(),
@@ -145,7 +146,7 @@ def run(numbers: Iterable[int]) -> dict[str, Any]:
     for number in numbers:
         entry = layers[number % len(layers)]
         with np.errstate(all="ignore"):
-            case, hearing = hear(entry, number)
+            case, hearing = hear(entry, number, against)
             for dtype in DTYPES:
                 shown = case.with_values(dtype=dtype, kind=_kind(entry, case))
                 _count(tally, entry.name, number, hearing.compare(shown))

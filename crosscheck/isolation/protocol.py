@@ -159,15 +159,15 @@ class Reader:
         self.most_text = most_text
 
     @staticmethod
-    def size(header: bytes | None, most: int, most_text: int = MAX_TEXT) -> int | None:
-        """The whole length of the frame that begins so; None while its header is incomplete.
+    def size(
+        buffer: bytes | bytearray, most: int, most_text: int = MAX_TEXT, start: int = 0
+    ) -> int:
+        """The whole length of the frame whose header is at a place in the buffer.
 
         Raises:
             BadFrame: it is none, or larger than it may be.
         """
-        if header is None:
-            return None
-        magic, _, _, arrays, _, text_length, total = HEADER.unpack(header)
+        magic, _, _, arrays, _, text_length, total = HEADER.unpack_from(buffer, start)
         if magic != MAGIC or arrays > MAX_ARRAYS or text_length > most_text:
             raise BadFrame("no frame")
         if total > most:
