@@ -22,7 +22,7 @@ from crosscheck.finding import Finding
 
 #: Codes, with what each says. `{s}` is the subject, `{q}` the quantity, `{o}` its oracles.
 MESSAGES = {
-    "raised": "{s} raises an exception.",
+    "raised": "{s} raises an exception: {reason}",
     "wrong-shape": "{q} of {s} has the wrong shape: {reason}.",
     "wrong-dtype": "{q} of {s} has the wrong dtype: {reason}.",
     "non-finite": "{q} of {s} is not finite where {o} is: {reason}.",
@@ -185,7 +185,10 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
     ):
         comparison = votes.first(Verdict.DISAGREE, kind)
         if comparison is not None and comparison.known is None:
-            return finding(code, (comparison.right,), comparison.reason)
+            reason = comparison.reason
+            if kind is Kind.RAISED:  # the first line; the report shows the traceback
+                reason = reason.partition("\n")[0]
+            return finding(code, (comparison.right,), reason)
     oracles = votes.oracles
     for one, other in zip(oracles, oracles[1:], strict=False):
         if votes.between(one, other) is Verdict.DISAGREE:

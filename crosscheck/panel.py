@@ -179,12 +179,38 @@ class Hearing:
         }
         mine = answers[name]
         if isinstance(mine, ImplementationError):
-            return [self._raised(case, mine, answers)]
+            return [*self._misshapen(case, mine, answers)] or [self._raised(case, mine, answers)]
         found = [*self._pairs(case, answers)]
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return known_differences(self.panel, case, found, self._reference)
+        return known_differences(
+            self.panel, case, found, lambda quantity: self._follows_reference(case, mine, quantity)
+        )
+
+    def _misshapen(
+        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
+    ) -> Iterator[Comparison]:
+        """Outputs of the wrong shape, where the forward alone gives them: why its backward raised."""
+        name = self.panel.subject.name
+        try:
+            outputs = self.subject.forward(case.arrays())
+        except ImplementationError:
+            return
+        shapes = case.problem.shapes()
+        trusted = next((k for k, a in answers.items() if isinstance(a, Evaluation)), None)
+        for quantity in case.problem.outputs:
+            array = outputs.get(quantity)
+            if array is None or array.shape == shapes[quantity]:
+                continue
+            reason = f"shape {array.shape}, should be {shapes[quantity]}; then {_first_line(error)}"
+            outcome = Outcome(Verdict.DISAGREE, kind=Kind.SHAPE, reason=reason)
+            expected = None
+            if trusted is not None:
+                expected = quantities(self.oracle_answer(trusted, case.dtype)).get(quantity)
+            yield Comparison(
+                case, quantity, name, trusted or "itself", outcome, got=array, expected=expected
+            )
 
     def _raised(
         self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
@@ -283,15 +309,22 @@ class Hearing:
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
 
-    def _reference(self, case: Case) -> dict[str, Array]:
-        """What reference_nn gives for a presentation of the values; nothing where it raises."""
-        assert self.panel.fallback is not None
+    def _follows_reference(self, case: Case, mine: Evaluation, quantity: str) -> bool:
+        """Whether the subject gives what reference_nn does, if it is not reference_nn itself."""
+        if self.panel.fallback is None:
+            return True
         try:
             bound = self.panel.fallback.bind(case.problem)
         except ImplementationError:
-            return {}
+            return False
         answer = _ask(bound, case.arrays(), case.upstream())
-        return {} if isinstance(answer, ImplementationError) else quantities(answer)
+        if isinstance(answer, ImplementationError):
+            return False
+        got, expected = (quantities(a).get(quantity) for a in (mine, answer))
+        if got is None or expected is None:
+            return False
+        tolerance = self.rounding.tolerance(quantity, case.dtype)
+        return compare_arrays(got, expected, tolerance).verdict is not Verdict.DISAGREE
 
     # --- the numeric witness ---------------------------------------------------------------
 

@@ -103,6 +103,40 @@ def test_an_implementation_that_exits():
     assert "SystemExit" in finding(Exits).comparisons[0].reason
 
 
+def test_an_exception_is_told_with_its_text_and_the_line_that_raised_it():
+    class Raises(nn.Linear):
+        def backward(self, x, grad_output):
+            raise RuntimeError("no gradient today\nor tomorrow")
+
+    report = crosscheck.check("Linear", Raises, options={}, against=("numeric",))
+    message = report.findings[0].message
+    assert message.endswith("Raises.backward raised RuntimeError: no gradient today")
+    text = str(report)
+    assert text.count("no gradient today") == 2  # the exception, and the line of the source
+    assert "in backward" in text and 'raise RuntimeError("no gradient' in text
+
+
+@pytest.mark.parametrize("oracle", ["torch", "numeric"])
+def test_a_backward_that_raises_on_a_forward_of_the_wrong_shape(oracle):
+    """The shape is the mistake; the exception follows from it."""
+    if oracle != "numeric":
+        pytest.importorskip(oracle)
+
+    class Transposes(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).T
+
+        def backward(self, x, grad_output):
+            return super().backward(x, grad_output * self.forward(x))
+
+    report = crosscheck.check(
+        "Linear", Transposes, options={}, sizes={"batch": 2, "out_features": 3}, against=(oracle,)
+    )
+    codes = {(f.code, f.quantity) for f in report.findings}
+    assert codes == {("wrong-shape", "output")}
+    assert "shape (3, 2), should be (2, 3); then Transposes.backward" in report.findings[0].message
+
+
 @pytest.mark.parametrize("returned", ["text", [object()], {"output": None}, lambda: 0])
 def test_what_is_no_array(returned):
     class Returns(Base):
