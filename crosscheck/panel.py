@@ -206,8 +206,9 @@ class Hearing:
             reason = f"shape {array.shape}, should be {shapes[quantity]}; then {_first_line(error)}"
             outcome = Outcome(Verdict.DISAGREE, kind=Kind.SHAPE, reason=reason)
             expected = None
-            if trusted is not None:
-                expected = quantities(self.oracle_answer(trusted, case.dtype)).get(quantity)
+            answer = None if trusted is None else answers[trusted]
+            if isinstance(answer, Evaluation):
+                expected = quantities(answer).get(quantity)
             yield Comparison(
                 case, quantity, name, trusted or "itself", outcome, got=array, expected=expected
             )
