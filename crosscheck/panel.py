@@ -32,6 +32,7 @@ from crosscheck.derivative import (
 )
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.exception import of_an_exception
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
@@ -179,7 +180,7 @@ class Hearing:
         }
         mine = answers[name]
         if isinstance(mine, ImplementationError):
-            return [*self._misshapen(case, mine, answers)] or [self._raised(case, mine, answers)]
+            return of_an_exception(name, self.subject, case, mine, answers)
         found = [*self._pairs(case, answers)]
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
@@ -187,41 +188,6 @@ class Hearing:
         return known_differences(
             self.panel, case, found, lambda quantity: self._follows_reference(case, mine, quantity)
         )
-
-    def _misshapen(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Iterator[Comparison]:
-        """Outputs of the wrong shape, where the forward alone gives them: why its backward raised."""
-        name = self.panel.subject.name
-        try:
-            outputs = self.subject.forward(case.arrays())
-        except ImplementationError:
-            return
-        shapes = case.problem.shapes()
-        trusted = next((k for k, a in answers.items() if isinstance(a, Evaluation)), None)
-        for quantity in case.problem.outputs:
-            array = outputs.get(quantity)
-            if array is None or array.shape == shapes[quantity]:
-                continue
-            reason = f"shape {array.shape}, should be {shapes[quantity]}; then {_first_line(error)}"
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.SHAPE, reason=reason)
-            expected = None
-            answer = None if trusted is None else answers[trusted]
-            if isinstance(answer, Evaluation):
-                expected = quantities(answer).get(quantity)
-            yield Comparison(
-                case, quantity, name, trusted or "itself", outcome, got=array, expected=expected
-            )
-
-    def _raised(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Comparison:
-        others = [a for k, a in answers.items() if k != self.panel.subject.name]
-        if others and all(isinstance(a, ImplementationError) for a in others):
-            outcome = Outcome(Verdict.UNCHECKED, reason="every witness refuses this case")
-        else:
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
-        return Comparison(case, "output", self.panel.subject.name, "itself", outcome)
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
         problem = case.problem
