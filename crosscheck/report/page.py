@@ -130,8 +130,21 @@ def view(report: Report) -> Mapping[str, Any]:
         "findings": [_finding(report, finding) for finding in report.findings],
         "unchecked": report.unchecked(),
         "notes": report.notes,
+        "script": _script(report),
         "seconds": report.seconds,
     }
+
+
+def _script(report: Report) -> str:
+    """The script of a disagreeing report, nothing where its code cannot be written down."""
+    from crosscheck.report.source import NoSource
+
+    if report.verdict is not Verdict.DISAGREE:
+        return ""
+    try:
+        return report.script()
+    except NoSource:
+        return ""
 
 
 def _rows(report: Report, names: Sequence[str]) -> list[Row]:
