@@ -116,7 +116,8 @@ class JaxBound:
 
     def _run(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         jax = import_jax()
-        arguments = tuple({k: np.array(a, order="C") for k, a in d.items()} for d in arguments)
+        # What jax aliases instead of copying it does not change, and answers are copied.
+        arguments = tuple({k: np.asarray(a, order="C") for k, a in d.items()} for d in arguments)
         try:
             with jax.enable_x64(True), jax.default_device(jax.devices(current())[0]):
                 return jax.device_get(function(*arguments))

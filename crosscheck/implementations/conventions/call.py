@@ -17,6 +17,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -260,6 +262,13 @@ class Call:
 
 def accepts(function: Callable[..., Any], positional: int) -> bool:
     """Whether a function can be called with that many positional arguments."""
+    bare = getattr(function, "__func__", function)
+    if isinstance(bare, FunctionType | type):  # a bound method is another object at every access
+        return _accepts(bare, positional + (bare is not function))
+    return _binds(function, positional)
+
+
+def _binds(function: Callable[..., Any], positional: int) -> bool:
     try:
         inspect.signature(function).bind(*range(positional))
     except TypeError:
@@ -267,6 +276,10 @@ def accepts(function: Callable[..., Any], positional: int) -> bool:
     except ValueError:  # built-in without a signature
         return True
     return True
+
+
+_accepts = lru_cache(maxsize=512)(_binds)
+_signature = lru_cache(maxsize=512)(inspect.signature)
 
 
 def method_accepts(subject: Any, method: str, positional: int) -> bool:
@@ -281,13 +294,17 @@ def method_accepts(subject: Any, method: str, positional: int) -> bool:
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the positional arguments, without ``self``; empty where there is no signature."""
+    bare = getattr(function, "__func__", function)
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = (_signature if isinstance(bare, FunctionType) else inspect.signature)(bare)
     except (TypeError, ValueError):
         return ()
-    return tuple(
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    names = tuple(
+        p.name
+        for p in parameters.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     )
+    return names[bare is not function :]
 
 
 def build(
@@ -326,7 +343,7 @@ def construction(
             item(problem) if callable(item) else problem[item] for item in problem.layer.constructor
         ]
     try:
-        parameters = inspect.signature(subject).parameters
+        parameters = _signature(subject).parameters
     except (TypeError, ValueError):
         parameters = {}  # type: ignore[assignment]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -344,7 +361,7 @@ def construction(
 
 def _only_ones_apart(own: tuple[int, ...], given: tuple[int, ...]) -> bool:
     """Whether two shapes differ in axes of size 1 alone: ``(1, 5)`` and ``(5,)``."""
-    return own != given and len(own) > len(given) and _squeezed(own) == _squeezed(given)
+    return len(own) > len(given) and _squeezed(own) == _squeezed(given)
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
