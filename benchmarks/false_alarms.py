@@ -29,6 +29,7 @@ from benchmarks.progress import track
 from crosscheck.case import Case
 from crosscheck.checking import REDRAWS, assemble
 from crosscheck.comparison import Comparison, Verdict
+from crosscheck.differences import ledger
 from crosscheck.domains import NORMAL
 from crosscheck.families import catalogue
 from crosscheck.implementations import reference
@@ -43,8 +44,13 @@ SCALES = (1.0, 1e-3, 1e3, 1e-2, 1e2, 1e-1, 1e1)
 DTYPES = ("float64", "float32")
 #: Shapes drawn per layer, besides the fixed ones of `benchmarks.layers`.
 SHAPES = 3
+#: Layers whose inputs are not scaled, and why.
+UNSCALED = {
+    "CosineEmbeddingLoss": "PyTorch rounds its eps of 1e-12 to float32, in float64 too: beside squares "
+    "of 1e-6 that shows, and is a difference instead of a false alarm",
+}
 #: Values (two checks each) per part of the journal.
-PART = 500
+PART = 50
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,9 @@ class Entry:
             for k in problem.differentiable
             if k in problem.inputs
         )
-        return tuple(k for k in problem.differentiable if k in problem.inputs) if unbounded else ()
+        if not unbounded or self.name in UNSCALED:
+            return ()
+        return tuple(k for k in problem.differentiable if k in problem.inputs)
 
 
 @cache
@@ -94,8 +102,9 @@ def _drawn(layer: Layer, options: Any) -> tuple[Problem, ...]:
 
 
 @cache
-def _panel(layer: Layer) -> Panel:
-    return assemble(layer, None, None, None)[0]
+def _panel(layer: Layer, against: tuple[str, ...] | None) -> Panel:
+    usable = None if against is None else [w for w in against if getattr(layer, w, True)]
+    return assemble(layer, None, usable, None)[0]
 
 
 def draw(entry: Entry, number: int) -> Case:
@@ -114,37 +123,47 @@ def _scaled(entry: Entry, problem: Problem, scale: float, seed: int) -> Case:
     return case.with_values(values=moved)
 
 
-def hear(entry: Entry, number: int) -> tuple[Case, Hearing]:
+def hear(entry: Entry, number: int, against: tuple[str, ...] | None = None) -> tuple[Case, Hearing]:
     """A case and the witnesses' answers, drawn anew where the point lies near a kink."""
     case = draw(entry, number)
-    hearing = _panel(entry.layer).hear(case)
+    hearing = _panel(entry.layer, against).hear(case)
     for attempt in range(1, REDRAWS + 1):
         if not hearing.kink:
             break
         scale = float(case.kind.removeprefix("scale="))
         case = _scaled(entry, case.problem, scale, number + 10**7 * attempt)
-        hearing = _panel(entry.layer).hear(case)
+        hearing = _panel(entry.layer, against).hear(case)
     return case, hearing
 
 
-def run(numbers: Iterable[int]) -> dict[str, Any]:
-    """The tally of both dtypes of the given numbers."""
+def run(numbers: Iterable[int], against: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The tally of both dtypes of the given numbers, by all witnesses or the named ones."""
     layers = entries()
     tally: dict[str, Any] = {
         "checks": 0, "comparisons": 0, "unchecked checks": 0, "unchecked": Counter(),
-        "alarms": [], "worst": {}, "margins": Counter(), "by layer": Counter(),
+        "alarms": [], "known differences": 0, "worst": {}, "margins": Counter(), "by layer": Counter(),
     }  # fmt: skip
     for number in numbers:
         entry = layers[number % len(layers)]
         with np.errstate(all="ignore"):
-            case, hearing = hear(entry, number)
+            case, hearing = hear(entry, number, against)
             for dtype in DTYPES:
-                shown = case.with_values(dtype=dtype)
+                shown = case.with_values(dtype=dtype, kind=_kind(entry, case))
                 _count(tally, entry.name, number, hearing.compare(shown))
     tally["unchecked"] = dict(tally["unchecked"])
     tally["margins"] = dict(tally["margins"])
     tally["by layer"] = dict(tally["by layer"])
     return tally
+
+
+def _kind(entry: Entry, case: Case) -> str:
+    """Large inputs are where the ledger of known differences applies, if the layer has an entry.
+
+    A difference counts as known only where PyTorch and JAX differ from each other and reference_nn
+    agrees with one of them.
+    """
+    kinds = [k for d in ledger().values() if d.layer == entry.layer.name for k in d.kinds]
+    return kinds[0] if kinds and case.kind in ("scale=10", "scale=100", "scale=1000") else case.kind
 
 
 def _count(tally: dict[str, Any], name: str, number: int, found: list[Comparison]) -> None:
@@ -156,6 +175,7 @@ def _count(tally: dict[str, Any], name: str, number: int, found: list[Comparison
     for comparison in unchecked:
         reason = comparison.reason.split("(")[0].split(":")[0].strip()
         tally["unchecked"][f"{name}: {reason}"] = tally["unchecked"].get(f"{name}: {reason}", 0) + 1
+    tally["known differences"] += sum(c.known is not None for c in found)
     for comparison in found:
         kind = "numeric" if comparison.right == "numeric" else "framework"
         key = f"{kind} {comparison.case.dtype}"
@@ -168,7 +188,7 @@ def _count(tally: dict[str, Any], name: str, number: int, found: list[Comparison
         if comparison.verdict is Verdict.DISAGREE and comparison.known is None:
             tally["alarms"].append(
                 {"number": number, "layer": name, "case": comparison.case.id,
-                 "sizes": comparison.case.problem.sizes, "quantity": comparison.quantity,
+                 "sizes": dict(comparison.case.problem.sizes), "quantity": comparison.quantity,
                  "left": comparison.left, "right": comparison.right, "error": comparison.error,
                  "tolerance": comparison.tolerance, "reason": comparison.reason[:200]}
             )  # fmt: skip
@@ -213,7 +233,8 @@ def main(checks: int, seconds: int | None, output: Path) -> None:
 
 def _write(journal: Journal, output: Path, checks: int) -> str:
     total = merge(journal.parts.values())
-    total |= {"layers": len(entries()), "asked for": checks, "C": C, "c": c, "versions": versions()}
+    total |= {"layers": len(entries()), "asked for": checks, "C": C, "c": c, "not scaled": UNSCALED}
+    total["versions"] = versions()
     output.write_text(json.dumps(total, indent=1))
     compared = total.get("comparisons", 0) or 1
     unchecked = sum(total.get("unchecked", {}).values())

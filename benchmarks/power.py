@@ -45,11 +45,13 @@ class Part:
     dtype: str
     scale: float
     plants: int
+    quantity: str | None = None
 
     @property
     def name(self) -> str:
         """What the journal calls it."""
-        return f"{self.subject.name} {CLASSES[self.size]} {self.dtype} {self.scale:g}"
+        of = f" {self.quantity}" if self.quantity else ""
+        return f"{self.subject.name} {CLASSES[self.size]} {self.dtype} {self.scale:g}{of}"
 
 
 def parts(quick: bool) -> Iterator[Part]:
@@ -59,11 +61,15 @@ def parts(quick: bool) -> Iterator[Part]:
         for subject in SUBJECTS[::4]:
             yield Part(subject, 0, "float64", 1.0, 3)
         return
+    for subject in SUBJECTS:  # every kind in every gradient
+        for name in subject.problem(0).differentiable:
+            yield Part(subject, 0, "float64", 1.0, everything, name)
     plan = [
-        (0, "float64", 1.0, everything), (0, "float32", 1.0, 6),
-        *((0, dtype, scale, 4) for scale in (1e-3, 1e-1, 1e1, 1e3) for dtype in ("float64", "float32")),
-        (1, "float64", 1.0, 4), (1, "float32", 1.0, 4), (2, "float64", 1.0, 4),
-        (2, "float32", 1.0, 2), (3, "float64", 1.0, 0), (3, "float32", 1.0, 0),
+        (0, "float32", 1.0, 3), (1, "float64", 1.0, 2), (1, "float32", 1.0, 1),
+        *((0, dtype, scale, 1) for scale in (1e-3, 1e3) for dtype in ("float64", "float32")),
+        (2, "float64", 1.0, 1), (2, "float32", 1.0, 1), (3, "float64", 1.0, 0),
+        *((0, dtype, scale, 1) for scale in (1e-1, 1e1) for dtype in ("float64", "float32")),
+        (3, "float32", 1.0, 0),
     ]  # fmt: skip
     for size, dtype, scale, plants in plan:
         for subject in SUBJECTS:
@@ -79,7 +85,7 @@ def chosen(part: Part, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         return
     kinds = list(KINDS)
     rng = np.random.default_rng([len(part.name), part.size, int(np.log10(part.scale) + 9)])
-    for name in names:
+    for name in names if part.quantity is None else (part.quantity,):
         picked = range(len(kinds)) if part.plants >= len(kinds) else sorted(
             rng.choice(len(kinds), part.plants, replace=False)
         )  # fmt: skip

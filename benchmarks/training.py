@@ -5,6 +5,7 @@
     python benchmarks/training.py counts steps         only these parts
     python benchmarks/training.py models --steps 1000  longer walks, for the horizon
     python benchmarks/training.py seeds --seeds 20     false alarms over many seeds
+    python benchmarks/training.py steps --only Adam    only this optimizer, or model
 
 Needs torch, jax, optax and scikit-learn. Everything runs on one thread.
 """
@@ -121,10 +122,12 @@ def counts() -> None:
     print(f"  ledger: {len(known)} differences: {', '.join(e.slug for e in known)}\n")
 
 
-def steps() -> None:
+def steps(only: list[str]) -> None:
     print("Largest difference of the weights over 100 steps, in units of the tolerance\n")
     print("  optimizer   float64   float32   combinations   verdict")
     for entry in _optimizers():
+        if only and entry.name not in only:
+            continue
         long = replace(
             entry,
             inputs={k: _longer(t) for k, t in entry.inputs.items()},  # type: ignore[union-attr]
@@ -147,9 +150,9 @@ def _longer(tensor: Tensor) -> Tensor:
     return replace(tensor, axes=" ".join(["100", *tensor.axes.split()[1:]]))
 
 
-def models(number: int) -> None:
+def models(number: int, only: list[str]) -> None:
     print(f"Four models of the digits, SGD with momentum 0.9, {number} batches of 32, seed 0\n")
-    for name in MODELS:
+    for name in only or MODELS:
         training = train(name, steps=number)
         print(f"  {name}: {training.model.title}")
         for (who, dtype), losses in training.losses.items():
@@ -163,13 +166,15 @@ def models(number: int) -> None:
         print(f"    apart at the end: {far}\n", flush=True)
 
 
-def epoch(repeat: int) -> None:
+def epoch(repeat: int, only: list[str]) -> None:
     torch.set_num_threads(1)
     data = digits()
     count = len(data.train_x) // 32
     print(f"An epoch of {count} batches of 32, one thread, median of {repeat}, in ms\n")
     print("  model     dtype     reference_nn    torch   ratio")
     for name, model in MODELS.items():
+        if only and name not in only:
+            continue
         start = model.reference(np.random.default_rng(0)).parameters()
         made, _ = _walkers(model, start, _optimizer("SGD", None, model), None)
         for dtype in ("float64", "float32"):
@@ -187,9 +192,9 @@ def epoch(repeat: int) -> None:
     print()
 
 
-def seeds(number: int, length: int) -> None:
+def seeds(number: int, length: int, only: list[str]) -> None:
     print(f"False alarms: {number} seeds of each model, {length} steps\n")
-    for name in MODELS:
+    for name in only or MODELS:
         walks = [train(name, steps=length, seed=seed) for seed in range(1, number + 1)]
         parted = [f"seed {t.seed}: {t.partings[0]}" for t in walks if t.partings]
         print(f"  {name:8} {len(parted)} of {number} part; worst {max(t.worst for t in walks):.2f} "
@@ -206,18 +211,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME",
+                        help="these optimizers (steps) or models (the others)")  # fmt: skip
     chosen = parser.parse_args()
     wanted = chosen.parts or parts
     if "counts" in wanted:
         counts()
     if "steps" in wanted:
-        steps()
+        steps(chosen.only)
     if "models" in wanted:
-        models(chosen.steps)
+        models(chosen.steps, chosen.only)
     if "epoch" in wanted:
-        epoch(chosen.repeat)
+        epoch(chosen.repeat, chosen.only)
     if "seeds" in wanted:
-        seeds(chosen.seeds, min(chosen.steps, 100))
+        seeds(chosen.seeds, min(chosen.steps, 100), chosen.only)
 
 
 if __name__ == "__main__":

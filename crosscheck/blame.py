@@ -5,7 +5,8 @@ numeric derivative N of the subject's own forward:
 
     S=O  S=N      right
     S≠O  S≠N  O=N   the backward is wrong
-    S≠O  S=N        the forward is wrong and the backward is consistent with it
+    S≠O  S=N        the forward is wrong and the backward is consistent with it; where the forward is
+                    right, the gradient asked for is another than its derivative
     S≠O  S≠N  O≠N   both are wrong
     S=O  S≠N        the forward computes something else than it is the derivative of
     O≠O             the oracles disagree with each other
@@ -38,6 +39,11 @@ MESSAGES = {
     "forward-wrong-backward-consistent": (
         "{q} of {s} differs from {o} because its forward does; the backward is consistent with "
         "that forward."
+    ),
+    "gradient-convention": (
+        "{q} of {s} differs from {o}, although the forward agrees and the numeric derivative of it "
+        "shows no difference: either it is too coarse here to see one, or the gradient asked for "
+        "is not the derivative of the forward (a row of padding that is not to be trained)."
     ),
     "forward-and-backward-wrong": (
         "{q} of {s} differs from {o} and from the numeric derivative of its own forward: forward "
@@ -191,8 +197,10 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
         agrees = [o for o in oracles if votes.between(subject, o) is Verdict.AGREE]
         found = finding("not-its-own-derivative" if agrees else "backward-wrong-by-numeric", agrees)
         return replace(found, explanation=next((c.reason for c in wrong if c.reason), ""))
-    if numeric is Verdict.AGREE:
+    if numeric is Verdict.AGREE and forward_wrong:
         return finding("forward-wrong-backward-consistent", differs)
+    if numeric is Verdict.AGREE:
+        return finding("gradient-convention", differs)
     if numeric is Verdict.DISAGREE:
         oracle_is_derivative = any(votes.between(o, NUMERIC) is Verdict.AGREE for o in differs)
         both = forward_wrong and not oracle_is_derivative

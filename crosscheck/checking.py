@@ -163,10 +163,13 @@ def check_cases(
             contract_done = True
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
-    findings = explain(judge(panel.subject.name, comparisons), comparisons, panel)
-    findings = [explain_step(f, panel) for f in findings]
-    findings = tell_apart(findings, panel.subject.name)
-    findings = investigate(findings, comparisons, panel)
+    findings = judge(panel.subject.name, comparisons)
+    if spec.convention is not None:  # no gradient to reason with: an optimizer, a schedule
+        findings = [explain_step(f, panel) for f in findings]
+    else:
+        findings = explain(findings, comparisons, panel)
+        findings = tell_apart(findings, panel.subject.name)
+        findings = investigate(findings, comparisons, panel)
     if findings and isinstance(spec, Network) and is_chain(spec, implementation):
         findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
     notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))

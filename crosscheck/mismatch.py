@@ -19,6 +19,7 @@ CODE = "convention-mismatch"
 #: Findings that a factor may explain.
 BY_VALUE = frozenset(
     ("forward-wrong", "backward-wrong", "backward-wrong-by-oracles", "forward-and-backward-wrong",
+     "gradient-convention",
      "backward-wrong-by-numeric", "forward-wrong-backward-consistent")
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Causes of wrong optimizers: a mistake is made on purpose, and does it give the same weights?
 
-Each hypothesis is an optimizer with one mistake, run on the very case; it is the cause if it explains the
-difference from the right weights, element by element, on every disagreeing case. The weights themselves
-are no measure: a wrong eps changes them by 1e-11, so what is compared is the difference.
+Each hypothesis is an optimizer with one mistake, run on the very case; it is the cause if it
+explains the difference from the right weights, element by element, on every disagreeing case. The
+weights themselves are no measure: a wrong eps changes them by 1e-11.
 """
 
 from __future__ import annotations
@@ -63,12 +63,7 @@ def explain_step(finding: Finding, panel: Panel) -> Finding:
         return finding
     if finding.code == "raised":
         return _alone(finding, panel)
-    # Causes of layers measure by the size of the output, which here is the weights'.
-    message = finding.message.replace("The forward", "A step")
-    finding = replace(
-        finding, message=message, cause=None, explanation="", certainty="", evidence=(), hint="",
-        answer="",
-    )  # fmt: skip
+    finding = replace(finding, message=finding.message.replace("The forward", "A step"))
     evidence = _evidence(finding, panel)
     for rule in RULES if evidence else ():
         said = rule.holds(evidence)

@@ -387,6 +387,10 @@ class Hearing:
             if gradient is None or gradient.shape != direction.shape:
                 return None
             exact = gradient.astype(np.float64).ravel()
+            if case.dtype == "float32" and f"grad_{name}" in self.rounding.overflows:
+                if not np.isfinite(exact).all():
+                    reason = f"grad_{name} overflows in float32, that of the frameworks too"
+                    return Outcome(Verdict.UNCHECKED, reason=reason)
             v = direction.ravel()
             total += float(v @ exact)
             length = float(np.linalg.norm(v))

@@ -97,6 +97,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         function = getattr(item, "obj", None)
+        function = getattr(function, "__func__", function)
         if getattr(function, "is_hypothesis_test", False) and "crosscheck" in getattr(
             item, "fixturenames", ()
         ):

@@ -180,9 +180,9 @@ def orthogonal_(
 ) -> Array:
     """gain times a matrix with orthonormal rows or columns, whichever are fewer, uniformly drawn.
 
-    All axes but the first are one. Q of the QR decomposition of a normal matrix, each column times the sign of
-    R's diagonal: without the signs Q is not uniform (Mezzadri). Returns the array. Raises
-    ValueError for fewer than two axes.
+    All axes but the first are one. Q of the QR decomposition of a normal matrix, each column times
+    the sign of R's diagonal: without the signs Q is not uniform (Mezzadri). Returns the array.
+    Raises ValueError for fewer than two axes.
 
     Source: Saxe, McClelland, Ganguli, Exact solutions to the nonlinear dynamics of learning in deep
     linear neural networks, ICLR 2014; Mezzadri, How to generate random matrices from the classical

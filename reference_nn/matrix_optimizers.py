@@ -127,18 +127,18 @@ class Muon(Optimizer):
         θ ← θ − lr λ θ − lr f X                        f = √max(1, n/m)
 
     If x = U S Vᵀ, an iteration is U p(S) Vᵀ with p(s) = a s + b s³ + c s⁵, so it acts on the
-    singular values alone. The coefficients make p steep at 0; after five iterations all singular
-    values lie in about [0.7, 1.2] and X is close to U Vᵀ, the orthogonal matrix closest to x. Where n > m the
-    transposes are multiplied, which are smaller. f is the choice of ``adjust_lr_fn``: None or
-    ``"original"`` as above, ``"match_rms_adamw"`` for 0.2 √max(n, m).
+    singular values alone. The coefficients make p steep at 0; after five iterations most singular
+    values lie in about [0.7, 1.2], and X is near U Vᵀ, the orthogonal matrix closest to x. Where
+    n > m the transposes are multiplied, which are smaller. f is the choice of ``adjust_lr_fn``:
+    None or ``"original"`` as above, ``"match_rms_adamw"`` for 0.2 √max(n, m).
 
-    That is torch.optim.Muon, but for one thing: torch iterates in bfloat16 whatever the dtype of the
-    weights is, with an error of about 1e-2; here the iteration has the dtype of the weights.
+    That is torch.optim.Muon, but for one thing: torch iterates in bfloat16 whatever the dtype of
+    the weights is, with errors of about a hundredth; here the iteration has the weights' dtype.
 
-    With ``convention="jax"``, as in optax.contrib.muon, momentum is corrected for its bias (b
-    divided by 1 − μ^{t+1} and G by 1 − μ^t with nesterov, else b by 1 − μ^t), ε is added to the norm, f =
-    √max(1, m/n) because a weight matrix is (in, out) there, and the decay is added to the update before it is
-    multiplied by lr (the same). optax's defaults are λ = 0 and ε = 1e-8 (torch 0.1 and 1e-7).
+    With ``convention="jax"``, as in optax.contrib.muon, the bias of the momentum is corrected (b
+    divided by 1 − μ^{t+1} and G by 1 − μ^t with nesterov, else b by 1 − μ^t), ε is added to the
+    norm, and f = √max(1, m/n), because a weight matrix is (in, out) there. optax's defaults are
+    λ = 0 and ε = 1e-8 (torch 0.1 and 1e-7).
 
     Shapes: every parameter is a matrix; others raise ValueError. dtypes: see `Optimizer`.
 

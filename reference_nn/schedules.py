@@ -217,7 +217,7 @@ class CosineAnnealingLR(Schedule):
 
 
 class CosineAnnealingWarmRestarts(Schedule):
-    r"""The cosine of `CosineAnnealingLR`, begun anew after T_0, then T_0 T_mult, then T_0 T_mult², … steps
+    r"""The cosine of `CosineAnnealingLR`, begun anew after T_0, T_0 T_mult, T_0 T_mult², … steps
 
     Shapes and dtypes: see `Schedule`.
 
@@ -246,9 +246,9 @@ class OneCycleLR(Schedule):
     two rates a and b the way is b + ½ (a − b)(1 + cos(π u)), u from 0 to 1, or with
     ``anneal_strategy="linear"`` a + (b − a) u.
 
-    With ``convention="jax"``, as optax.cosine_onecycle_schedule with N transition steps, the rise ends at step
-    ⌊s N⌋ and the fall at N, and past its end the rate stays. The default is torch.optim's: step N, one past
-    the end, goes on along the curve, and a later one raises ValueError.
+    With ``convention="jax"``, as optax.cosine_onecycle_schedule with N transition steps, the rise
+    ends at step ⌊s N⌋ and the fall at N, and past its end the rate stays. The default is torch.optim's:
+    step N, one past the end, goes on along the curve, and a later one raises ValueError.
 
     Shapes and dtypes: see `Schedule`.
 

@@ -97,9 +97,12 @@ def _explained(
     if found is not None:
         return _told(finding, *found, evidence)
     where = _where(evidence.views[0]) if evidence.views else ""
+    said = f"no known mistake fits{': it is ' + where if where else '.'}"
+    if finding.explanation:  # blame has narrowed it down already
+        said = f"no known mistake fits; {finding.explanation.removesuffix('.')}."
     return replace(
         finding,
-        explanation=f"no known mistake fits{': it is ' + where if where else '.'}",
+        explanation=said,
         evidence=_circumstances(evidence),
         hint=_look(finding),
     )

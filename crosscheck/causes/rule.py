@@ -21,6 +21,7 @@ VALUES = (
     "backward-wrong",
     "backward-wrong-by-numeric",
     "backward-wrong-by-oracles",
+    "gradient-convention",
     "forward-and-backward-wrong",
     "forward-wrong-backward-consistent",
     "not-its-own-derivative",

@@ -27,7 +27,8 @@ DEFAULT = "backpropagation"
 @click.option("--convention", metavar="NAME",
               help="How the code is called, if not as the exercise says; 'guess' guesses.")  # fmt: skip
 @click.option("--against", multiple=True, metavar="NAME[,NAME…]", callback=parse_against,
-              help="Witnesses to ask: torch, jax, numeric. Default: all that are installed.")  # fmt: skip
+              help="Witnesses to ask: torch, jax, numeric. Default: what the exercise says, else one "
+              "framework, PyTorch if it is installed, and numeric.")  # fmt: skip
 @click.option("--seed", metavar="N", help="Names the random cases; drawn anew by default.")
 @click.option("--oracle", metavar="FILE",
               help="Recorded answers of the frameworks, by `crosscheck record`: no framework is "
@@ -86,7 +87,8 @@ def check(
         if seed is not None and seed_number(seed) != number:
             raise UsageError(f"{kept} was recorded with seed {number}: leave --seed away")
         oracles = recorded(found, record, number)
-    result = judge(found, submission, seed=number, against=against, oracles=oracles)
+    asked = against if oracles else against or _quick(found)
+    result = judge(found, submission, seed=number, against=asked, oracles=oracles)
     _write(result, html_file, json_file)
     if not submission.readable:
         return exit_codes.USAGE
@@ -95,6 +97,18 @@ def check(
         Verdict.DISAGREE: exit_codes.DISAGREE,
         Verdict.UNCHECKED: exit_codes.UNCHECKED,
     }[result.verdict]
+
+
+def _quick(exercise: Exercise) -> tuple[str, ...] | None:
+    """One framework is enough for an answer at once: the second takes seconds to compile.
+
+    None leaves it to `judge`: the exercise says whom to ask, or no framework is installed.
+    """
+    from crosscheck.implementations import ORACLES
+    from crosscheck.versions import installed
+
+    first = next((name for name in ORACLES if installed(name)), None)
+    return None if exercise.against or first is None else (first, "numeric")
 
 
 def _nearest(file: Path) -> str:

@@ -90,8 +90,12 @@ def _remarks(reports: Sequence[Report], console: Console, seconds: float | None)
     checks = sum(len(report.comparisons) for report in reports)
     if seconds is None:
         seconds = sum(report.seconds for report in reports)
-    witnesses = {k: v for report in reports for k, v in report.witnesses.items()}
-    asked = ", ".join(f"{name} {v}" for name, v in witnesses.items())
+    # A layer may lack a witness that others have: what was said of each is said once.
+    witnesses: dict[str, dict[str, None]] = {}
+    for report in reports:
+        for name, found in report.witnesses.items():
+            witnesses.setdefault(name, {})[found] = None
+    asked = ", ".join(f"{name} {' / '.join(found)}" for name, found in witnesses.items())
     console.print(f"\n{checks} checks in {seconds:.1f} s against {asked}.")
     console.print(
         "worst: largest error / tolerance. limit: an error of this share of a quantity's norm in any "

@@ -57,6 +57,10 @@ def train(
     from crosscheck.training import train as walk
 
     number = seed_number(seed)
+    if plot_file:
+        from crosscheck.training.curves import require_target
+
+        require_target(plot_file)  # before the work, not after
     with progress(steps) as (console, advance):
         advance(f"{model}: compiling", 0)
         training = walk(
@@ -105,7 +109,7 @@ def _show(training: Training, console: Console) -> None:
     if short:
         console.print(
             "There the frameworks' own float32 ways are a hundredth of how far the weights have moved "
-            "apart:\nrounding leaves nothing to compare."
+            "apart,\nor not finite: rounding leaves nothing to compare."
         )
     for name, found in training.witnesses.items():
         if found.startswith("not installed"):

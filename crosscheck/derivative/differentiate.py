@@ -27,6 +27,8 @@ from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 #: The real difference that confirms a complex step is at least this good: between kinks, and where
 #: the function is smooth within large steps.
 CONFIRM, CONFIRM_SMOOTH = 1e-6, 1e-11
+#: Where three large steps settle worse than this, a fourth does not confirm a complex step.
+HOPEFUL = 1e-4
 #: An estimate worse than this share of the natural size is no plateau.
 NO_PLATEAU = 1e-3
 #: A derivative smaller than this share of the function's own size may be nothing but noise.
@@ -199,15 +201,20 @@ def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
         return found.error <= enough * found.size and _confirms(found, imaginary)
 
     rungs: list[Rung] = []
-    if not climb(line, rungs, EXPONENTS, budget, done) and not noise.low and rungs:
+    settled = climb(line, rungs, EXPONENTS[:3], budget, done)
+    if not settled and rungs:
+        found = best(rungs, noise.real)
+        if imaginary is None or found.error <= HOPEFUL * found.size:
+            settled = climb(line, rungs, EXPONENTS[3:], budget, done)
+    if not settled and rungs and not noise.low:
         # Small steps drown in the rounding of a float32 forward, or do not move it at all.
-        noise = _single(line, noise)
+        found = best(rungs, noise.real)
+        if imaginary is None or abs(imaginary[0] - found.value) > found.error:
+            noise = _single(line, noise)
         if not noise.low:
             lower = Below.of(sum(v.size for v in direction.values()))
             if not climb(line, rungs, lower.first, budget, done):
-                found = best(rungs, noise.real)
-                settled = found.error <= CONFIRM * found.size
-                climb(line, rungs, lower.up if settled else lower.down, budget, done)
+                climb(line, rungs, lower.then(rungs, noise.real), budget, done)
     if not rungs:
         return _without(
             direction, cost(), Status.NON_FINITE, "the forward overflows next to the point"

@@ -76,7 +76,7 @@ def every_element(
         rounding = 16 * UNIT_ROUNDOFF * size / (steps[-1] * scale)
         spread_of = np.abs(value - second)
         unsettled = spread_of > UNSETTLED * (np.abs(value) + np.abs(second)) + rounding
-        estimate = 2 * spread_of + rounding
+        estimate = 10 * spread_of + rounding
         estimate = np.where(unsettled | ~np.isfinite(estimate), np.inf, estimate)
         return np.asarray(value), np.asarray(estimate)
 

@@ -25,6 +25,8 @@ COLUMNS = 4
 TRUNCATION, ROUNDING = 10.0, 8.0
 #: Good enough to stop: estimated error in units of the natural size.
 ENOUGH = 2e-13
+#: Two slopes that agree this well, in units of the natural size, have no kink between them.
+AGREE = 1e-6
 #: A jump of the one-sided derivatives below this share of the natural size is none.
 JUMP = 1e-4
 
@@ -66,9 +68,19 @@ class Below:
         """For a direction that moves `count` elements."""
         top = EXPONENTS[-1]
         first = max(int(np.ceil(np.log2(count))) + 6, top + 5)
-        between = (first - 3, (first + top) // 2, first - 6, top + 2)
+        between = (first - 6, first - 3, (first + top) // 2, top + 2)
         up = tuple(e for e in dict.fromkeys(between) if top < e < first)
         return cls((first, first + 3), up, (first + 6, first + 9))
+
+    def then(self, rungs: list[Rung], noise: float) -> tuple[int, ...]:
+        """Where to go on after the first two: up if they differ by no more than noise."""
+        small = [rung for rung in rungs if is_small(rung)][-2:]
+        if len(small) < 2:
+            return self.down
+        differ = abs(small[0].slope - small[1].slope)
+        rounding = ROUNDING * noise / small[1].step
+        agree = differ <= rounding + AGREE * max(rung.size for rung in small)
+        return self.up if agree else self.down
 
 
 def climb(
@@ -110,8 +122,13 @@ def best(rungs: list[Rung], noise: float) -> Estimate:
     would have bad neighbours.
     """
     small = [rung for rung in rungs if is_small(rung)]
-    parts = [rungs, *(small[i:] for i in range(len(small) - 1))]
-    found = min((_extrapolate(part, noise) for part in parts), key=lambda e: e.error)
+    found = _extrapolate(rungs, noise)
+    if len(small) > 1:
+        parts = [_extrapolate(small[i:], noise) for i in range(len(small) - 1)]
+        near = min(parts, key=lambda e: e.error)
+        # Large steps across a jump may settle on a slope of their own: the small ones are right.
+        if near.error < found.error or abs(near.value - found.value) > near.error + found.error:
+            found = near
     return replace(found, size=float(np.median([rung.size for rung in small or rungs])))
 
 

@@ -14,13 +14,16 @@ import numpy as np
 
 from crosscheck.derivative.complex_step import complex_step
 from crosscheck.derivative.direction import draw
-from crosscheck.derivative.line import Line, NotFinite
+from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
 from crosscheck.derivative.probe import Array, Forward, Values
 
-#: Step of the central differences, in units of the spread.
-STEP = 2.0**-13
+#: Steps of the central differences to choose from, in units of the spread: the second for a function
+#: that is sharp, or kinked, within the first.
+STEPS = (2.0**-13, 2.0**-21)
 #: Chunks a derivative can tell apart at most.
 MOST_CHUNKS = 4096
+#: A tolerance is a bound; what rounding usually does to a residual is this share of it.
+USUAL = 1e-2
 #: Share of a chunk's weight that noise may move the answer by.
 SHARP = 0.2
 
@@ -76,7 +79,7 @@ def search_for(search: Search, tolerance: float, budget: int) -> Location:
     total = search.residual(candidates, np.ones(gradient.size))
     several = False
     while candidates.size > 1 and search.evaluations + 3 * search.price <= budget:
-        resolution = max(tolerance, search.error)
+        resolution = max(tolerance * USUAL, search.error)
         chunks = int(min(MOST_CHUNKS, candidates.size, max(2.0, SHARP * abs(total) / resolution)))
         if several:
             chunks = 2
@@ -129,20 +132,29 @@ class Search:
         self.base = {k: np.asarray(found[k]) for k in cotangents}
         self.evaluations = 1
         self.price = 2
+        self.step = STEPS[0]
         self.error = 0.0
         self._choose()
 
     def _choose(self) -> None:
-        """Take the complex step if it agrees with a central difference at the point."""
+        """The step that settles best; the complex one if it agrees with a central difference."""
         line = self._line({self.name: self.v})
         imaginary = complex_step(line)
-        slope, size, _ = line.pair(STEP)
-        finer, _, _ = line.pair(STEP / 2)
+        self.error = np.inf
+        for step in STEPS:
+            slope, size, _ = line.pair(step)
+            finer, _, _ = line.pair(step / 2)
+            _, magnitude = line.weigh(dict(self.base))
+            error = 4 * abs(slope - finer) + 16 * UNIT_ROUNDOFF * magnitude / step
+            if imaginary is not None and abs(imaginary[0] - finer) <= 1e-6 * size:
+                self.price = 1
+                self.error = 1e-15 * size
+                break
+            if error < self.error:
+                self.step, self.error = step / 2, error
+            if error < 1e-8 * size:
+                break
         self.evaluations += line.evaluations
-        self.error = 4 * abs(slope - finer) + 1e-10 * size
-        if imaginary is not None and abs(imaginary[0] - slope) <= 1e-6 * size:
-            self.price = 1
-            self.error = 1e-15 * size
 
     def _line(self, direction: dict[str, Array]) -> Line:
         return Line(self.forward, self.values, direction, self.cotangents, self.base)
@@ -166,7 +178,7 @@ class Search:
             if self.price == 1:
                 found = complex_step(line)
                 return found[0] if found is not None else float("nan")
-            return line.pair(STEP)[0]
+            return line.pair(self.step)[0]
         except NotFinite:
             return float("nan")
         finally:

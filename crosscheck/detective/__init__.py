@@ -31,6 +31,8 @@ __all__ = ["CODE", "Alternative", "alternatives", "investigate"]
 CODE = "convention"
 #: The code of what `crosscheck.mismatch` found to be a mean for a sum and the like.
 MISMATCH = "convention-mismatch"
+#: No change: what fits this needs no other convention.
+AS_IT_IS = Alternative("as-it-is", "", "", lambda view: view.right)
 #: How many times the tolerance an alternative's answer may be off: it is computed on a detour.
 SLACK = 10.0
 #: At most this many disagreeing cases have to fit, and this many of those that agree.
@@ -43,6 +45,7 @@ BY_VALUE = (
     "non-finite",
     "backward-wrong",
     "backward-wrong-by-oracles",
+    "gradient-convention",
     "forward-and-backward-wrong",
     "forward-wrong-backward-consistent",
     "not-its-own-derivative",
@@ -130,6 +133,8 @@ class _Scene:
         if self.panel.fallback is not None and self.panel.fallback not in witnesses:
             witnesses.append(self.panel.fallback)
         with np.errstate(all="ignore"):
+            if any(w is not None and self._fits(AS_IT_IS, w, answers) for w in witnesses):
+                return None  # what can be compared is right: there is nothing to explain
             for alternative in self._alternatives():
                 for witness in witnesses:
                     if witness is not None and self._fits(alternative, witness, answers):

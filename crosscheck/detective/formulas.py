@@ -89,6 +89,7 @@ def alternatives(problem: Problem) -> Iterator[Alternative]:
         )
     yield from _groups(problem)
     yield from (a for a in _options(problem) if a.slug != "option-convention")
+    yield from _means(problem)
     # It stands for whatever the frameworks do differently: what has a name of its own comes first.
     yield from (a for a in _options(problem) if a.slug == "option-convention")
 
@@ -263,7 +264,10 @@ def _losses(problem: Problem) -> Iterator[Alternative]:
                 scaled(lambda v, n=name: 1 / v.problem[n] if v.problem[n] else None),  # type: ignore[misc]
                 who,
             )
-    if problem.reduction == "mean":
+
+
+def _means(problem: Problem) -> Iterator[Alternative]:
+    if problem.options.get("reduction") == "mean":
         yield Alternative(
             "mean-over-samples",
             "a mean over the samples, not over weights, elements or lengths",

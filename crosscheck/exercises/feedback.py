@@ -35,6 +35,7 @@ BY_CODE: Mapping[str, str] = {
     "backward-wrong-by-oracles": "write the derivative down element by element, and compare with the code.",
     "forward-and-backward-wrong": "start with the forward; then differentiate it anew.",
     "forward-wrong-backward-consistent": "it differs only because the forward does.",
+    "gradient-convention": "is there a part of it that the exercise wants to be something else?",
     "not-its-own-derivative": "it is not the derivative of the forward that is written.",
     "missing": "is it returned, or left where the exercise says?",
 }

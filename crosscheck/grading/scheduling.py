@@ -134,11 +134,13 @@ def run(
                 # by trying them one submission at a time.
                 again.extend(task for batch in waiting.values() for task in batch)
                 waiting.clear()
-                executor.shutdown(wait=False, cancel_futures=True)
+                executor.shutdown(wait=False)
                 executor = make()
     finally:
+        for future in waiting:
+            future.cancel()
         if own:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False)
 
 
 def _take(source: Iterator[Task], count: int) -> list[Task]:

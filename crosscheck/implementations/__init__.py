@@ -11,7 +11,7 @@ from crosscheck.errors import UsageError, unknown
 from crosscheck.evaluation import Implementation
 from crosscheck.implementations.conventions import CONVENTIONS, Convention, notebook, plausible
 from crosscheck.implementations.jax_function import JaxImplementation
-from crosscheck.implementations.jax_modules import Made
+from crosscheck.implementations.made import Made
 from crosscheck.implementations.numpy_layer import NumpyImplementation
 from crosscheck.implementations.optimizer_convention import optax_subject, optimizer, torch_subject
 from crosscheck.implementations.torch_module import (
@@ -96,11 +96,11 @@ def subject(
     if is_torch(given):
         return from_subject(given, strict)
     if is_of(given, "flax"):
-        from crosscheck.implementations import flax_module
+        from crosscheck.implementations.adapters import flax_module
 
         return flax_module.from_subject(given, strict)
     if is_of(given, "equinox"):
-        from crosscheck.implementations import equinox_module
+        from crosscheck.implementations.adapters import equinox_module
 
         return equinox_module.from_subject(given, strict)
     if _makes(given):

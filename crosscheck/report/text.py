@@ -26,6 +26,8 @@ MARKS = {
     Verdict.DISAGREE: "[bold red]disagree[/]",
     Verdict.UNCHECKED: "[yellow]unchecked[/]",
 }
+#: How sure a cause is, as the first word of its sentence.
+SURE = {"proved": "Proved:", "likely": "Probably", "possible": "Possibly"}
 #: How many of the worst elements a failure shows.
 WORST = 4
 
@@ -131,7 +133,7 @@ def _show_finding(finding: Finding, console: Console) -> None:
         console.print(f"  [dim]{escape(finding.quantity)} against[/] {escape(pattern)}")
     if finding.explanation:
         console.print(
-            f"  [bold]Probably[/] {escape(finding.explanation)}"
+            f"  [bold]{SURE.get(finding.certainty or '', 'Probably')}[/] {escape(finding.explanation)}"
             if finding.cause
             else f"  {escape(finding.explanation)}"
         )

@@ -14,7 +14,11 @@ def axis_names(comparison: Comparison, ndim: int) -> tuple[str, ...]:
     tensors = {**problem.given, **problem.outputs}
     tensor = tensors.get(comparison.quantity.removeprefix("grad_"))
     words = tensor.axes.split() if tensor is not None and isinstance(tensor.axes, str) else []
-    return tuple(words) if len(words) == ndim else tuple(f"axis {i}" for i in range(ndim))
+    if len(words) != ndim:
+        words = [""] * ndim
+    return tuple(
+        f"axis {i}" if word.isdigit() or not word else word for i, word in enumerate(words)
+    )
 
 
 def wrong_elements(comparison: Comparison, got: Array, expected: Array) -> Array:

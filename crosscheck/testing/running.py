@@ -60,6 +60,9 @@ class Checker:
             pytest.skip(f"none of the witnesses {', '.join(self.settings.against or ())} knows it")
         item = self.config.stash[CURRENT]
         item.stash.setdefault(RESULTS, []).append(digest(report, self.settings.describe()))
+        if _in_hypothesis():  # of many examples the last one's, the smallest where it fails
+            kept = [p for p in item.user_properties if not p[0].startswith("crosscheck")]
+            item.user_properties[:] = kept
         item.user_properties += properties(report)
         if report.verdict is Verdict.DISAGREE:
             text = str(report)
@@ -88,8 +91,9 @@ class Checker:
                 return None
             arguments = {**arguments, "against": known}
         if isinstance(given, Case):
+            arguments = dict(arguments)
             subject = _kept(implementation, spec, arguments)
-            if arguments.get("strict"):
+            if arguments.get("strict") and subject is not implementation:
                 try:
                     subject.bind(given.problem)
                 except ImplementationError:
@@ -124,12 +128,15 @@ def _of_case(arguments: Mapping[str, Any]) -> dict[str, Any]:
 _last: list[Any] = []
 
 
-def _kept(implementation: Any, spec: Layer, arguments: Mapping[str, Any]) -> Any:
-    """The implementation behind the protocol, the same object as for the case before."""
-    if isinstance(implementation, list | tuple) or arguments.get("convention") is not None:
-        return implementation
-    key = (implementation, spec, bool(arguments.get("strict")))
+def _kept(implementation: Any, spec: Layer, arguments: dict[str, Any]) -> Any:
+    """The implementation behind the protocol, the same object as for the case before.
+
+    What was wrapped has its convention; it is taken out of the arguments.
+    """
+    if isinstance(implementation, list | tuple):
+        return implementation  # a network's layers
+    convention = arguments.pop("convention", None)
+    key = (implementation, spec, convention, bool(arguments.get("strict")))
     if not _last or any(a is not b for a, b in zip(_last[0], key, strict=True)):
-        wrapped = as_subject(implementation, spec, None, bool(arguments.get("strict")))
-        _last[:] = [key, wrapped]
+        _last[:] = [key, as_subject(implementation, spec, convention, key[-1])]
     return _last[1]

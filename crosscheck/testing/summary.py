@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,12 +87,13 @@ def write(
 ) -> None:
     """Write the section: one line per implementation, with ``-v`` one per quantity."""
     reporter.section("crosscheck", sep="=")
-    width = min(max(reporter._tw.fullwidth, 60), 120)
+    terminal = config.get_terminal_writer()
+    stream = io.StringIO()
     console = Console(
-        file=reporter._tw._file,
-        width=width,
-        color_system="standard" if reporter._tw.hasmarkup else None,
-        force_terminal=reporter._tw.hasmarkup,
+        file=stream,
+        width=min(max(terminal.fullwidth, 60), 120),
+        color_system="standard" if terminal.hasmarkup else None,
+        force_terminal=terminal.hasmarkup,
         highlight=False,
         legacy_windows=False,
     )
@@ -104,6 +106,8 @@ def write(
         console.print(_detail(lines))
     for line in _remarks(lines, results):
         console.print(line)
+    for line in stream.getvalue().splitlines():
+        reporter.write_line(line.rstrip())
 
 
 def _overview(lines: Sequence[Row]) -> Table:

@@ -10,12 +10,31 @@ from crosscheck.errors import MissingFramework, UsageError
 from crosscheck.training.trajectory import Training
 from crosscheck.versions import installed
 
+FORMATS = (".png", ".svg", ".pdf")
 #: Wide lines first: where three ways are one, the narrow ones lie inside the wide.
 STYLES = (
     {"linewidth": 5.0, "color": "#c9ddf0"},
     {"linewidth": 2.4, "color": "#e08a3c"},
     {"linewidth": 0.9, "color": "#1b1b1b"},
 )
+
+
+def require_target(path: str | Path) -> None:
+    """Make sure that a picture can be drawn to a file.
+
+    Raises:
+        MissingFramework: matplotlib is not installed.
+        UsageError: no such folder, or no such format.
+    """
+    if not installed("matplotlib"):
+        raise MissingFramework(
+            "plots need matplotlib, which is not installed: pip install 'crosscheck[train]'"
+        )
+    target = Path(path)
+    if target.suffix.casefold() not in FORMATS:
+        raise UsageError(f"{target}: a picture's name ends in {', '.join(FORMATS)}")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target}: there is no folder {target.parent}")
 
 
 def plot(training: Training, path: str | Path) -> Path:
@@ -28,10 +47,7 @@ def plot(training: Training, path: str | Path) -> Path:
         MissingFramework: matplotlib is not installed.
         UsageError: the file cannot be written, or no such format.
     """
-    if not installed("matplotlib"):
-        raise MissingFramework(
-            "plots need matplotlib, which is not installed: pip install 'crosscheck[train]'"
-        )
+    require_target(path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), layout="constrained")
@@ -65,6 +81,6 @@ def plot(training: Training, path: str | Path) -> Path:
     target = Path(path)
     try:
         figure.savefig(target, dpi=120)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UsageError(f"cannot draw to {target}: {error}") from None
     return target

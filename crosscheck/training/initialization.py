@@ -1,8 +1,8 @@
 """Initialisers: random, so what is checked is their distribution and their bounds.
 
-No two frameworks draw the same numbers; all must draw from the same distribution. Its distribution function F is
-known for each initialiser, and the empirical one of n independent draws lies within ε of it but for
-a share δ of all experiments (Dvoretzky, Kiefer, Wolfowitz; the constant is Massart's):
+No two frameworks draw the same numbers; all must draw from the same distribution. Its distribution
+function F is known for each initialiser, and the empirical one of n independent draws lies within ε
+of it but for a share δ of all experiments (Dvoretzky, Kiefer, Wolfowitz; the constant is Massart's):
 
     P(sup |F_n − F| > ε) ≤ 2 exp(−2 n ε²) = δ        ε = √(ln(2/δ) / (2 n))
 

@@ -214,10 +214,22 @@ def train(
     }
     walkers, witnesses = _walkers(chosen, start, problem, subject)
     found = Training(chosen, problem.label(), steps, batch, seed, witnesses)
-    judge = _Judge(found, start)
+    with np.errstate(all="ignore"):  # what overflows is not finite, and compared as that
+        _walk(found, walkers, _Judge(found, start), progress)
+    return found
+
+
+def _walk(
+    found: Training,
+    walkers: Mapping[Who, Walker],
+    judge: _Judge,
+    progress: Callable[[int], None] | None,
+) -> None:
+    data = digits()
+    drawn = zip(range(1, found.steps + 1), batches(data, found.seed, found.batch), strict=False)
     found.losses.update({who: [] for who in walkers})
     found.seconds.update(dict.fromkeys(walkers, 0.0))
-    for number, (x, y) in zip(range(1, steps + 1), batches(data, seed, batch), strict=False):
+    for number, (x, y) in drawn:
         for who, walker in walkers.items():
             before = time.perf_counter()
             found.losses[who].append(walker.step(x, y))
@@ -229,7 +241,6 @@ def train(
     for who, walker in walkers.items():
         guesses = walker.logits(data.test_x).argmax(axis=1)
         found.accuracy[who] = float(np.mean(guesses == data.test_y))
-    return found
 
 
 def _model(given: str | Model) -> Model:
@@ -257,7 +268,12 @@ def _walkers(
     witnesses: dict[str, str] = {}
     name = REFERENCE if subject is None else getattr(subject, "__name__", type(subject).__name__)
     for dtype in DTYPES:
-        made[name, dtype] = ReferenceWalker(model, start, dtype, problem, subject)
+        try:
+            made[name, dtype] = ReferenceWalker(model, start, dtype, problem, subject)
+        except (ValueError, TypeError) as error:
+            if subject is not None:
+                raise
+            raise UsageError(f"{problem.label()}: {error}") from None
     for framework, kind in (("torch", TorchWalker), ("jax", JaxWalker)):
         needed = [framework, *problem.layer.needs.get(framework, ())]
         lacking = [package for package in needed if not installed(package)]
@@ -292,8 +308,12 @@ class _Judge:
             high = [weights[f, "float64"][name] for f in frameworks]
             errors = [largest(a - b) for a, b in zip(low, high, strict=True)]
             errors += [largest(a - b) for a, b in combinations(low, 2)]
+            moved = largest(exact[name] - first)
+            if not np.isfinite([*errors, moved]).all():
+                self.open[name] = False  # the frameworks themselves diverge
+                continue
             self.e32[name] = max(self.e32[name], *errors)
-            self.moved[name] = max(self.moved[name], largest(exact[name] - first))
+            self.moved[name] = max(self.moved[name], moved)
             self.open[name] &= C * self.e32[name] <= VACUOUS * self.moved[name]
             if self.open[name]:
                 self.found.horizons[name] = step

@@ -59,13 +59,16 @@ class ReferenceWalker:
             self.optimizer = optimizer(parameters)
 
     def step(self, x: Array, y: Array) -> float:
-        """Forward, backward, update."""
-        x = self._input(x)
-        logits = self.network.forward(x)
-        loss = float(self.loss.forward(logits, y))
-        self.network.backward(x, self.loss.backward(logits, y))
+        """Forward, backward, update; each layer's input is kept from the one to the other."""
+        inputs = [self._input(x)]
+        for layer in self.network.layers:
+            inputs.append(layer.forward(inputs[-1]))
+        logits = inputs.pop()
+        gradient = self.loss.backward(logits, y)
+        for layer, given in zip(reversed(self.network.layers), reversed(inputs), strict=True):
+            gradient = layer.backward(given, gradient)
         self.optimizer.step(self.network.get_params()[1])
-        return loss
+        return float(self.loss.forward(logits, y))
 
     def weights(self) -> dict[str, Array]:
         """Copies."""

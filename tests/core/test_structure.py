@@ -101,7 +101,7 @@ def test_no_layer_carries_a_tolerance():
 
 def test_the_rule_has_two_constants():
     text = (CROSSCHECK / "tolerance.py").read_text()
-    assert re.search(r"^C = 10\.0$", text, re.M) and re.search(r"^c = 40\.0$", text, re.M)
+    assert re.search(r"^C = 40\.0$", text, re.M) and re.search(r"^c = 40\.0$", text, re.M)
 
 
 def code_lines(path):

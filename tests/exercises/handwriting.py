@@ -429,7 +429,7 @@ WRONG = {
     "derivative at the output [18]": ("base class", "s = self(x)", "s = self(self(x))", of(S, "grad_x")),
     "1 - s² [17]": ("base class", "grad_output * s * (1 - s)", "grad_output * (1 - s**2)", of(S, "grad_x")),
     "sigmoid ignores upstream [54]": ("cached", "return grad_output * self.out", "return self.out", of(S, "grad_x")),
-    "sigmoid overflows [57]": ("lecture", "1 / (1 + np.exp(-x))", "np.exp(x) / (1 + np.exp(x))", of(S, "output") | of(S, "grad_x", status="follows")),
+    "sigmoid overflows [57]": ("lecture", "1 / (1 + np.exp(-x))", "np.exp(x) / (1 + np.exp(x))", of(S, "output", "grad_x")),
     "input changed in place [50]": ("attributes", "self.output = 1 / (1 + np.exp(-inputs))", "inputs *= -1\n        self.output = 1 / (1 + np.exp(inputs))", of(S, "contract")),
     "sigmoid returns nothing": ("lecture", "return np.multiply(", "np.multiply(", of(S, "grad_x", status="missing")),
     "factor 2 missing [1]": ("lecture", "return 2 * (prediction", "return (prediction", of(M, "grad_prediction")),

@@ -182,3 +182,22 @@ def test_a_backward_that_raises_breaks_no_clause_of_the_contract(tmp_path, capsy
     text = RIGHT["lecture"].replace("np.sum(grad_output, axis=0)", "np.sum(grad_ouput, axis=0)")
     code, said = checked(tmp_path, capsys, text)
     assert code == 1 and "8 of 11 points" in said and "name 'grad_ouput' is not defined" in said
+
+
+def test_a_record_beside_the_exercise_is_asked(tmp_path, capsys):
+    text = "[[items]]\nlayer = 'Sigmoid'\nname = 'nn_Sigmoid'\n"
+    (tmp_path / "exercise.toml").write_text(text)
+    (tmp_path / "a.py").write_text(IMPORT + SIGMOID)
+    (tmp_path / "b.py").write_text(IMPORT + SIGMOID.replace("np.exp(-x)", "np.exp(x)"))
+    run("record", tmp_path, "-o", tmp_path / "oracle.npz", "--seed", 5)
+    capsys.readouterr()
+    assert run("check", tmp_path / "a.py", "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["seed"] == 5 and data["earned"] == 3 and "given" in data["witnesses"].values()
+    assert run("check", tmp_path / "b.py", "--oracle", tmp_path / "oracle.npz") == 1
+    assert re.search(r"✗\s+output", capsys.readouterr().out)
+    with pytest.raises(CrosscheckError, match="recorded with seed 5"):
+        run("check", tmp_path / "a.py", "--oracle", tmp_path / "oracle.npz", "--seed", 1)
+    (tmp_path / "exercise.toml").write_text(text.replace("Sigmoid'", "Tanh'", 1))
+    with pytest.raises(CrosscheckError, match="another exercise"):
+        run("check", tmp_path / "a.py")

@@ -175,7 +175,7 @@ def test_a_float32_forward_is_said_so_and_its_gradient_is_not_blamed():
     report = crosscheck.check("Sigmoid", Single, against=("torch", "numeric"))
     assert codes(report) == {"low-precision"}
     alone = crosscheck.check("Sigmoid", Single, against=("numeric",))
-    assert alone.verdict is Verdict.AGREE
+    assert alone.verdict is not Verdict.DISAGREE and not alone.findings
     assert any("float32 whatever it is given" in note for note in alone.notes)
 
 

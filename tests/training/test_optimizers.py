@@ -5,10 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import crosscheck
 import reference_nn as nn
 from crosscheck import MissingFramework, UsageError, Verdict
+from crosscheck.cli import cli
 
 NAMES = [name for name, layer in crosscheck.catalogue.items() if layer.group == "optimizers"]
 SCHEDULES = [name for name, layer in crosscheck.catalogue.items() if layer.group == "schedules"]
@@ -280,6 +282,14 @@ def test_the_numeric_witness_says_that_it_does_not_apply():
     assert not any(c.right == "numeric" for c in report.comparisons)
     with pytest.raises(UsageError, match="nothing to differentiate"):
         crosscheck.check("SGD", against=("numeric",))
+
+
+def test_a_run_says_of_each_witness_all_that_there_is_to_say():
+    arguments = ["run", "Linear", "StepLR", "--dtype", "float64", "--against", "torch,numeric"]
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert result.return_value == 0, result.output
+    said = " ".join(result.output.split())
+    assert "numeric random directions / does not apply (no gradient)" in said
 
 
 class Functional:

@@ -208,6 +208,13 @@ def test_a_planted_mistake_is_found_and_named(name, wrong, options, cause):
     assert all(f.explanation for f in report.findings)
 
 
+def test_the_report_says_where_by_axes():
+    """Sizes that are numbers are no names of axes."""
+    text = str(crosscheck.check("Adam", NotInPlace, options={}, against=("torch",)))
+    assert "the worst at [axis 0=7, axis 1=" in text
+    assert "A step of NotInPlace is wrong" in text and "Probably the weights do not change" in text
+
+
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.2}])
 def test_the_textbook_itself_is_right(options):
     """Or the mistakes above would be found for another reason."""

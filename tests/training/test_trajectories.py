@@ -11,6 +11,7 @@ import reference_nn as nn
 from crosscheck import MissingFramework, UsageError, Verdict
 from crosscheck.cli import cli
 from crosscheck.training import MODELS, train
+from crosscheck.training.curves import require_target
 from crosscheck.training.digits import batches, digits
 
 pytest.importorskip("sklearn")
@@ -172,11 +173,22 @@ def test_an_epoch_shows_every_image_once():
         (lambda: train("mlp", steps=0), "steps=0"),
         (lambda: train("mlp", batch=10_000), "1438 images"),
         (lambda: train("mlp", batch=True), "batch=True"),
+        (lambda: train("mlp", options={"lr": -1}), "SGD: invalid learning rate -1"),
+        (lambda: train("mlp", options={"lr": "much"}), "SGD"),
+        (lambda: train("mlp", "Muon"), "only matrices"),
+        (lambda: require_target("/nowhere/at/all.png"), "no folder"),
+        (lambda: require_target("curves.xyz"), ".svg"),
     ],
 )
 def test_bad_input_is_refused(call, message):
     with pytest.raises(UsageError, match=message):
         call()
+
+
+def test_frameworks_that_diverge_leave_nothing_to_compare(without_jax):
+    training = train("mlp", options={"lr": 1e30}, steps=3)
+    assert not training.partings
+    assert training.horizon < 3
 
 
 def test_nobody_to_walk_beside(monkeypatch):

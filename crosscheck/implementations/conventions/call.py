@@ -26,6 +26,7 @@ import numpy as np
 from crosscheck.evaluation import ImplementationError, NotOffered
 from crosscheck.implementations.conventions.names import (
     INPUT_GRADIENTS,
+    INPUTS,
     first,
     gradient_names,
     parameter_names,
@@ -33,6 +34,7 @@ from crosscheck.implementations.conventions.names import (
 from crosscheck.implementations.conventions.slots import (
     Slot,
     array_names,
+    attributes,
     gradient_slot,
     parameter_slot,
     same_object,
@@ -91,7 +93,7 @@ class Call:
         self.layer = layer
         self.naming = naming or Naming()
         self.columns = False
-        self.wrap: Callable[[Array], Any] = lambda array: array
+        self.wrap: Callable[[Array], Any] = _as_it_is
         self.unwrap: Callable[[Any], Any] = lambda value: value
         self._slots: dict[str, Slot] = {}
         self._own_shapes: dict[str, tuple[int, ...]] = {}
@@ -150,6 +152,10 @@ class Call:
                     )
                 continue
             old = slot.get()
+            if self.wrap is _as_it_is and isinstance(getattr(old, "data", None), np.ndarray):
+                if not isinstance(old, np.ndarray):  # an object for the array and its gradient
+                    slot = Slot(old, "data", f"{slot.label}.data")
+                    old = slot.get()
             value = self.given(name)
             own = self.unwrap(old)
             if isinstance(own, np.ndarray) and _only_ones_apart(own.shape, value.shape):
@@ -187,11 +193,16 @@ class Call:
         """
         wanted = self.problem.differentiable
         inputs = tuple(name for name in self.problem.inputs if name in wanted)
-        named = (
-            self.from_mapping(returned)
-            if isinstance(returned, Mapping)
-            else _name(returned, inputs, "backward")
-        )
+        if isinstance(returned, Mapping):
+            named = self.from_mapping(returned)
+        elif isinstance(returned, tuple) and len(returned) == len(wanted) > len(inputs):
+            named = dict(self._in_order(returned))  # the parameters' gradients as well
+        else:
+            named = _name(returned, inputs, "backward")
+        if returned is None and layer is not None and len(inputs) == 1:
+            have = attributes(layer)
+            key = first((f"grad_{inputs[0]}", *INPUT_GRADIENTS), have)
+            named |= {} if key is None or have[key] is None else {inputs[0]: have[key]}
         for name in self.problem.parameters:
             if name in wanted and name not in named and layer is not None:
                 found = self.gradient_of(layer, name, prefix)
@@ -203,6 +214,8 @@ class Call:
         """The gradient of a parameter that a backward left on the object, or None."""
         stated = self.naming.attributes.get(f"grad_{name}")
         slot = self._slots.get(name)
+        if slot is not None and slot.key == "data" and hasattr(slot.owner, "grad"):
+            return slot.owner.grad
         if stated is None and slot is not None and not isinstance(slot.owner, dict | list):
             if hasattr(slot.owner, f"{prefix}{slot.key}"):
                 return getattr(slot.owner, f"{prefix}{slot.key}")
@@ -225,7 +238,8 @@ class Call:
                 keys = [stated] if stated else []
                 keys += [g for n in own for g in gradient_names(n)] + [*own]
             else:
-                keys = [*gradient_names(name)] + ([*INPUT_GRADIENTS] if len(inputs) == 1 else [])
+                keys = [*gradient_names(name)]
+                keys += [*INPUT_GRADIENTS, *INPUTS] if len(inputs) == 1 else []
             key = name if name in found else first(keys, found)
             if key is not None and found[key] is not None:
                 named[name] = found[key]
@@ -235,9 +249,12 @@ class Call:
         """Name a returned tuple of gradients: of the inputs, then of the parameters."""
         if isinstance(returned, Mapping):
             return self.gradients(returned)
-        names = tuple(n for n in self.problem.given if n in self.problem.differentiable)
-        named = _name(returned, names, "backward")
+        named = self._in_order(returned)
         return {k: self.canonical(k, self.unwrap(v)) for k, v in named.items()}
+
+    def _in_order(self, returned: Any) -> Named:
+        names = tuple(n for n in self.problem.given if n in self.problem.differentiable)
+        return _name(returned, names, "backward")
 
     def canonical(self, name: str, value: Any) -> Any:
         """A parameter, gradient or output turned back from the subject's layout."""
@@ -258,6 +275,10 @@ class Call:
         if isinstance(value, np.matrix | np.ma.MaskedArray):
             return value  # whoever takes it has to see that it is none of NumPy's plain arrays
         return array if array.dtype != object else value
+
+
+def _as_it_is(array: Array) -> Any:
+    return array
 
 
 def accepts(function: Callable[..., Any], positional: int) -> bool:
@@ -290,6 +311,16 @@ def method_accepts(subject: Any, method: str, positional: int) -> bool:
     bare = inspect.getattr_static(subject, method, None)
     bound = not isinstance(subject, type) or isinstance(bare, staticmethod | classmethod)
     return accepts(function, positional + (not bound))
+
+
+def required(function: Callable[..., Any]) -> int:
+    """How many positional arguments have no default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters)
 
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:

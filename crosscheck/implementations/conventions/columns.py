@@ -9,9 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from crosscheck.implementations.conventions.cached import cached
-from crosscheck.implementations.conventions.call import Call, Convention, Running, method_accepts
+from crosscheck.implementations.conventions.call import (
+    Call,
+    Convention,
+    Running,
+    argument_names,
+    method_accepts,
+)
 from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
+from crosscheck.implementations.conventions.names import RATES, first
 from crosscheck.implementations.conventions.notebook import notebook
+from crosscheck.implementations.conventions.updating import updating
 
 
 def columns(subject: Any, call: Call) -> Running:
@@ -21,4 +29,6 @@ def columns(subject: Any, call: Call) -> Running:
     if not isinstance(subject, tuple):
         takes = len(call.problem.inputs) + len(call.problem.differentiable_outputs)
         inner = notebook if method_accepts(subject, "backward", takes) else cached
+        if first(RATES, argument_names(subject.backward)):
+            inner = updating
     return (yield from inner(subject, call))

@@ -8,6 +8,7 @@ gives outputs of the declared shape. Nobody's numbers decide.
 from __future__ import annotations
 
 import dis
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from crosscheck.implementations.conventions.call import (
     Running,
     argument_names,
     method_accepts,
+    required,
 )
 from crosscheck.implementations.conventions.columns import columns
 from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
-from crosscheck.implementations.conventions.names import RATES, UPSTREAM, first
+from crosscheck.implementations.conventions.names import CACHES, RATES, UPSTREAM, first
 from crosscheck.implementations.conventions.notebook import notebook
 from crosscheck.implementations.conventions.slots import attributes as attributes_of
 from crosscheck.implementations.conventions.slots import parameter_slot, raw
@@ -146,8 +148,12 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
             yield "tape", f"it has no backward, its tensors ({_tensor_name(subject)}) have one"
         return
     inputs, upstream = len(problem.inputs), len(problem.differentiable_outputs)
-    names = argument_names(backward)
-    listed = f"backward({', '.join(n for n in names if n != 'self')})"
+    bare = inspect.getattr_static(subject, "backward")
+    with_self = isinstance(subject, type) and not isinstance(bare, staticmethod | classmethod)
+    names = argument_names(backward)[with_self:]
+    listed = f"backward({', '.join(names)})"
+    if first(CACHES, names):
+        yield "functions_with_cache", f"{listed} is given what the forward returned"
     if _column_shapes(subject, problem):
         yield "columns", "its parameters have the shapes of samples as columns"
     leaves = _returns_nothing(getattr(subject, "forward", None))
@@ -168,6 +174,10 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
     remembers = method_accepts(subject, "backward", upstream) or (
         loss and method_accepts(subject, "backward", 0)
     )
+    needs = required(backward) - with_self
+    flag = needs <= upstream and not first(UPSTREAM, names[inputs : inputs + upstream])
+    if again and remembers and flag and not loss:  # backward(grad_output, training=True)
+        yield "cached", f"{listed} needs the upstream gradient alone"
     if again:
         yield "notebook", f"{listed} takes the inputs again"
     if remembers:
@@ -213,8 +223,6 @@ def _runs(subject: Any) -> bool:
 
 
 def _variadic(subject: Any) -> bool:
-    import inspect
-
     try:
         parameters = inspect.signature(subject).parameters.values()
     except (TypeError, ValueError):

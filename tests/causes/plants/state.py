@@ -168,7 +168,7 @@ def plants():
     ):
         yield Plant(
             56, "other side of the kink", layer, wrong_gradient(layer, "x", change), ("grad_x",),
-            ("kink-convention",), ({},), ("distinct", "kinks"),
+            ("kink-convention", "option-convention"), ({},), ("distinct", "kinks"),
         )  # fmt: skip
     for layer, forward in (
         ("Sigmoid", lambda s, p, x: np.exp(x) / (1 + np.exp(x))),

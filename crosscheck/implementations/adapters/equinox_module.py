@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from crosscheck.evaluation import ImplementationError
-from crosscheck.implementations.jax_modules import (
+from crosscheck.implementations.adapters.jax_modules import (
     NAMES,
     ModuleImplementation,
     arranged,

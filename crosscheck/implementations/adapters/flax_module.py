@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crosscheck.evaluation import ImplementationError
-from crosscheck.implementations.jax_modules import (
+from crosscheck.implementations.adapters.jax_modules import (
     NAMES,
     ModuleImplementation,
     arranged,

@@ -1,0 +1,1 @@
+"""Subjects of libraries on top of JAX. Each adapter is imported when there is such a subject."""

@@ -1,0 +1,76 @@
+"""Writes docs/causes.md from the rules, so that the list stays true: python docs/causes.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crosscheck.causes import (
+    RULES,
+    operands,
+    patterns,
+    raised,
+    reduction,
+    scale,
+    sequences,
+    state,
+    windows,
+)
+
+#: The sections of the list, in the order of the rules' files.
+SECTIONS = {
+    "Scale: a factor, an offset, a clip": scale,
+    "Operand, transposition, variable": operands,
+    "Reduction, broadcasting, shape": reduction,
+    "Convolution, pooling, padding": windows,
+    "Normalization, softmax, recurrence": sequences,
+    "State, memory, precision, the contract": state,
+    "Exceptions": raised,
+    "Which cases are wrong": patterns,
+}
+
+HEAD = """# Causes: what a report can call by its name
+
+A finding says which quantity is wrong and who says so. Where it can, it also names the probable
+mistake, how sure that is, what speaks for it, and a hint at two levels.
+
+- **proved**: computed. crosscheck asked a trusted witness what the quantity would be if this mistake
+  had been made (another upstream gradient, a parameter left out, windows that overwrite each other),
+  and that is what the layer gave, in every case looked at and in the cases that agree; or
+  the repair (a transpose, a sum) was applied and made it agree.
+- **likely**: the cases say so: it is wrong with padding and right without.
+- **possible**: it fits, and so may something else.
+
+A mistake that no rule knows is called unknown, and shown with where in the array it is and in which
+cases. `Finding` holds all of it: `cause`, `certainty`, `explanation`, `evidence`, `hint` (the question) and
+`answer`. Words in braces are filled in from the finding: `{q}` is the quantity, `{s}` the layer.
+
+What is planted to test this is in `tests/causes/plants`; `python benchmarks/causes.py` counts how many are
+found, blamed on the right quantity and named, over layers that the rules were developed on and
+layers that were held out.
+
+The conventions of other frameworks are another matter: see [Porting a model](porting.md).
+
+This page is written from the rules by `python docs/causes.py`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for title, module in SECTIONS.items():
+        parts.append(f"\n## {title}\n")
+        for rule in module.RULES:
+            parts.append(
+                f"\n### `{rule.slug}`: {rule.title}\n\n"
+                f"- Hint: {_escaped(rule.question)}\n- Answer: {_escaped(rule.answer)}\n"
+            )
+    assert sum(len(m.RULES) for m in SECTIONS.values()) == len(RULES)
+    return "".join(parts)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("*", "\\*").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("causes.md").write_text(page(), encoding="utf-8")
