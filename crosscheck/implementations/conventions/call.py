@@ -152,8 +152,9 @@ class Call:
                     )
                 continue
             old = slot.get()
-            if self.wrap is _as_it_is and isinstance(getattr(old, "data", None), np.ndarray):
-                if not isinstance(old, np.ndarray):  # an object for the array and its gradient
+            if self.wrap is _as_it_is and not isinstance(old, np.ndarray):
+                if isinstance(getattr(old, "data", None), np.ndarray):
+                    # an object for the array and its gradient
                     slot = Slot(old, "data", f"{slot.label}.data")
                     old = slot.get()
             value = self.given(name)
