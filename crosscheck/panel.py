@@ -234,7 +234,7 @@ class Hearing:
                     Outcome(Verdict.UNCHECKED, reason=f"{who} refuses: {_first_line(answer)}")
                 )
         assert isinstance(left[1], Evaluation) and isinstance(right[1], Evaluation)
-        arrays = [quantities(answer).get(quantity) for answer in (left[1], right[1])]
+        arrays = [_array(answer, quantity) for answer in (left[1], right[1])]
         for who, evaluation, array in zip(
             (left[0], right[0]), (left[1], right[1]), arrays, strict=True
         ):
@@ -473,6 +473,12 @@ def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
         return bound.vjp(values, cotangents)
     except ImplementationError as error:
         return error
+
+
+def _array(answer: Evaluation, quantity: str) -> Array | None:
+    """One of `quantities`, without naming the others."""
+    name = quantity.removeprefix("grad_")
+    return answer.outputs.get(quantity) if name == quantity else answer.gradients.get(name)
 
 
 def _first_line(error: BaseException) -> str:

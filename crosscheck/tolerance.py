@@ -128,8 +128,9 @@ def measure(
             if number == 0 and exact_in_single:
                 answers |= {(name, "float32"): low, (name, "float64"): high}
             outputs |= set(high.outputs)
+            rounded = quantities(low)
             for quantity, exact in quantities(high).items():
-                found = quantities(low).get(quantity)
+                found = rounded.get(quantity)
                 finite = np.isfinite(exact)
                 if found is None or found.shape != exact.shape or exact.dtype.kind != "f":
                     continue
