@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -184,33 +184,26 @@ class Hearing:
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return known_differences(
-            self.panel, case, found, lambda quantity: self._follows_reference(case, mine, quantity)
-        )
+        return known_differences(self.panel, case, found, mine, self.rounding)
 
     def _misshapen(
         self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
     ) -> Iterator[Comparison]:
         """Outputs of the wrong shape, where the forward alone gives them: why its backward raised."""
-        name = self.panel.subject.name
         try:
-            outputs = self.subject.forward(case.arrays())
+            alone = Evaluation(self.subject.forward(case.arrays()), {})
         except ImplementationError:
             return
-        shapes = case.problem.shapes()
-        trusted = next((k for k, a in answers.items() if isinstance(a, Evaluation)), None)
-        for quantity in case.problem.outputs:
-            array = outputs.get(quantity)
-            if array is None or array.shape == shapes[quantity]:
-                continue
-            reason = f"shape {array.shape}, should be {shapes[quantity]}; then {_first_line(error)}"
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.SHAPE, reason=reason)
-            expected = None
-            if trusted is not None:
-                expected = quantities(self.oracle_answer(trusted, case.dtype)).get(quantity)
-            yield Comparison(
-                case, quantity, name, trusted or "itself", outcome, got=array, expected=expected
-            )
+        for found in self._declared(case, {self.panel.subject.name: alone}):
+            if found.kind is Kind.SHAPE:
+                outcome = replace(
+                    found.outcome, reason=f"{found.reason}; then {_first_line(error)}"
+                )
+                told = replace(found, outcome=outcome)
+                given = ((k, a) for k, a in answers.items() if isinstance(a, Evaluation))
+                for who, answer in islice(given, 1):
+                    told = replace(told, right=who, expected=answer.outputs.get(found.quantity))
+                yield told
 
     def _raised(
         self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
@@ -308,23 +301,6 @@ class Hearing:
                     continue
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
-
-    def _follows_reference(self, case: Case, mine: Evaluation, quantity: str) -> bool:
-        """Whether the subject gives what reference_nn does, if it is not reference_nn itself."""
-        if self.panel.fallback is None:
-            return True
-        try:
-            bound = self.panel.fallback.bind(case.problem)
-        except ImplementationError:
-            return False
-        answer = _ask(bound, case.arrays(), case.upstream())
-        if isinstance(answer, ImplementationError):
-            return False
-        got, expected = (quantities(a).get(quantity) for a in (mine, answer))
-        if got is None or expected is None:
-            return False
-        tolerance = self.rounding.tolerance(quantity, case.dtype)
-        return compare_arrays(got, expected, tolerance).verdict is not Verdict.DISAGREE
 
     # --- the numeric witness ---------------------------------------------------------------
 

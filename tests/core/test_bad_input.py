@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import crosscheck
+import reference_nn as nn
 from crosscheck import CaseError, MissingFramework, UsageError, Verdict
 
 

@@ -175,7 +175,10 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
         loss and method_accepts(subject, "backward", 0)
     )
     needs = required(backward) - with_self
-    flag = needs <= upstream and not first(UPSTREAM, names[inputs : inputs + upstream])
+    every = _variadic(backward)  # backward(x, *rest) is given them all
+    flag = (
+        needs <= upstream and not every and not first(UPSTREAM, names[inputs : inputs + upstream])
+    )
     if again and remembers and flag and not loss:  # backward(grad_output, training=True)
         yield "cached", f"{listed} needs the upstream gradient alone"
     if again:
