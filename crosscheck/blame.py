@@ -139,7 +139,19 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
                 against=previous.against,
             )
         gathered[key] = found
-    return list(gathered.values())
+    return _folded(gathered)
+
+
+def _folded(gathered: dict[tuple[str, str], Finding]) -> list[Finding]:
+    """What is a wrong backward in one case is one where another case was too coarse to say so."""
+    found = dict(gathered)
+    for code, quantity in gathered:
+        plain = found.get(("backward-wrong", quantity))
+        if plain is not None and code in ("gradient-convention", "backward-wrong-by-oracles"):
+            more = found.pop((code, quantity)).comparisons
+            joined = replace(plain, comparisons=plain.comparisons + more)
+            found["backward-wrong", quantity] = joined
+    return list(found.values())
 
 
 def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Finding | None:

@@ -50,3 +50,16 @@ def test_without_a_framework_the_report_says_which_element_is_wrong():
     )
     assert {f.quantity for f in report.findings} == {"grad_weights"}
     assert "one element, [1, 2]" in " ".join(str(report).split())
+
+
+def test_what_one_case_is_too_coarse_to_say_is_no_finding_of_its_own():
+    """In float32 the numeric derivative cannot see this error; in float64 it can."""
+    pytest.importorskip("torch")
+    sizes = {"in_features": 30, "out_features": 40}
+    report = crosscheck.check(
+        "Linear", OneElement, options={}, against=("torch", "numeric"), sizes=sizes
+    )
+    (finding,) = report.findings
+    assert (finding.code, finding.quantity) == ("backward-wrong", "grad_weights")
+    assert {c.case.dtype for c in finding.comparisons} == {"float64", "float32"}
+    assert finding.cause is None and "one element, [1, 2]" in finding.explanation

@@ -140,6 +140,16 @@ def test_other_optimizers_walk_along(without_jax, optimizer):
     assert not training.partings, [str(p) for p in training.partings]
 
 
+def test_a_kink_that_one_float32_way_crosses_alone_is_no_mistake(without_jax, monkeypatch):
+    """In this training one activation lies so close to a ReLU's kink that rounding decides."""
+    import crosscheck.training.trajectory as trajectory
+
+    assert not train("encoder", steps=60, seed=4).partings
+    monkeypatch.setattr(trajectory, "NEARBY_WALKS", 0)
+    alone = train("encoder", steps=60, seed=4)
+    assert all(p.dtype == "float32" for p in alone.partings)
+
+
 def test_a_seed_names_the_weights_and_the_batches(without_jax):
     one, same, other = (train("mlp", steps=2, seed=s).losses for s in (1, 1, 2))
     assert one == same != other

@@ -17,6 +17,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -279,10 +281,35 @@ def _as_it_is(array: Array) -> Any:
     return array
 
 
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """`inspect.signature`, remembered: for a class without a constructor it parses text every time.
+
+    Raises:
+        TypeError, ValueError: there is none.
+    """
+    bare = getattr(function, "__func__", None)
+    try:
+        if inspect.ismethod(function) and bare is not None:
+            return _bound_signature(bare)
+        return _signature(function)
+    except TypeError:  # not hashable, or really none
+        return inspect.signature(function)
+
+
+@lru_cache(512)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+@lru_cache(512)
+def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(MethodType(function, object()))
+
+
 def accepts(function: Callable[..., Any], positional: int) -> bool:
     """Whether a function can be called with that many positional arguments."""
     try:
-        inspect.signature(function).bind(*range(positional))
+        signature(function).bind(*range(positional))
     except TypeError:
         return False
     except ValueError:  # built-in without a signature
@@ -303,7 +330,7 @@ def method_accepts(subject: Any, method: str, positional: int) -> bool:
 def required(function: Callable[..., Any]) -> int:
     """How many positional arguments have no default."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
         return 0
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -313,7 +340,7 @@ def required(function: Callable[..., Any]) -> int:
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the positional arguments, without ``self``; empty where there is no signature."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
         return ()
     return tuple(
@@ -357,7 +384,7 @@ def construction(
             item(problem) if callable(item) else problem[item] for item in problem.layer.constructor
         ]
     try:
-        parameters = inspect.signature(subject).parameters
+        parameters = signature(subject).parameters
     except (TypeError, ValueError):
         parameters = {}  # type: ignore[assignment]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
