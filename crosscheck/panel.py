@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
+from itertools import combinations
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from crosscheck.derivative import (
 )
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.exception import of_an_exception
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
@@ -179,41 +180,12 @@ class Hearing:
         }
         mine = answers[name]
         if isinstance(mine, ImplementationError):
-            return [*self._misshapen(case, mine, answers)] or [self._raised(case, mine, answers)]
+            return of_an_exception(name, self.subject, case, mine, answers)
         found = [*self._pairs(case, answers)]
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
         return known_differences(self.panel, case, found, mine, self.rounding)
-
-    def _misshapen(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Iterator[Comparison]:
-        """Outputs of the wrong shape, where the forward alone gives them: why its backward raised."""
-        try:
-            alone = Evaluation(self.subject.forward(case.arrays()), {})
-        except ImplementationError:
-            return
-        for found in self._declared(case, {self.panel.subject.name: alone}):
-            if found.kind is Kind.SHAPE:
-                outcome = replace(
-                    found.outcome, reason=f"{found.reason}; then {_first_line(error)}"
-                )
-                told = replace(found, outcome=outcome)
-                given = ((k, a) for k, a in answers.items() if isinstance(a, Evaluation))
-                for who, answer in islice(given, 1):
-                    told = replace(told, right=who, expected=answer.outputs.get(found.quantity))
-                yield told
-
-    def _raised(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Comparison:
-        others = [a for k, a in answers.items() if k != self.panel.subject.name]
-        if others and all(isinstance(a, ImplementationError) for a in others):
-            outcome = Outcome(Verdict.UNCHECKED, reason="every witness refuses this case")
-        else:
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
-        return Comparison(case, "output", self.panel.subject.name, "itself", outcome)
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
         problem = case.problem
@@ -260,7 +232,7 @@ class Hearing:
                     Outcome(Verdict.UNCHECKED, reason=f"{who} refuses: {_first_line(answer)}")
                 )
         assert isinstance(left[1], Evaluation) and isinstance(right[1], Evaluation)
-        arrays = [quantities(answer).get(quantity) for answer in (left[1], right[1])]
+        arrays = [_array(answer, quantity) for answer in (left[1], right[1])]
         for who, evaluation, array in zip(
             (left[0], right[0]), (left[1], right[1]), arrays, strict=True
         ):
@@ -482,6 +454,12 @@ def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
         return bound.vjp(values, cotangents)
     except ImplementationError as error:
         return error
+
+
+def _array(answer: Evaluation, quantity: str) -> Array | None:
+    """One of `quantities`, without naming the others."""
+    name = quantity.removeprefix("grad_")
+    return answer.outputs.get(quantity) if name == quantity else answer.gradients.get(name)
 
 
 def _first_line(error: BaseException) -> str:

@@ -27,6 +27,8 @@ from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 #: The real difference that confirms a complex step is at least this good: between kinks, and where
 #: the function is smooth within large steps.
 CONFIRM, CONFIRM_SMOOTH = 1e-6, 1e-11
+#: Steps along all blocks at once: that is further than along some, so they are four times smaller.
+TOGETHER = tuple(exponent + 2 for exponent in EXPONENTS)
 #: Where three large steps settle worse than this, a fourth does not confirm a complex step.
 HOPEFUL = 1e-4
 #: An estimate worse than this share of the natural size is no plateau.
@@ -82,14 +84,50 @@ def differentiate(
     whole = {name: v for direction in directions for name, v in direction.items()}
     joint = Line(forward, values, whole, cotangents, base)
     noise, found = _noise(joint, complex_steps), list(refused)
+    lines = [Line(forward, values, direction, cotangents, base) for direction in directions]
+    steps = [complex_step(line) if noise.imaginary is not None else None for line in lines]
+    confirmed = _confirmed_together(joint, steps, noise, budget)
     spent = 2 + joint.evaluations
-    for number, direction in enumerate(directions):
-        line = Line(forward, values, direction, cotangents, base)
-        share = (budget - spent) // (len(directions) - number)
-        probe = _probe(line, noise, share, 0 if number else spent)
+    for number, (line, step) in enumerate(zip(lines, steps, strict=True)):
+        before = 0 if number else spent
+        if confirmed and step is not None:
+            probe = _by_complex_step(line, step, noise, before)
+        else:
+            share = (budget - spent) // (len(lines) - number)
+            probe = _probe(line, step, noise, share, before)
         spent += line.evaluations
         found.append(probe)
     return tuple(found)
+
+
+def _confirmed_together(
+    joint: Line, steps: Sequence[tuple[float, float] | None], noise: _Noise, budget: int
+) -> bool:
+    """Whether differences along all blocks at once confirm the complex steps of all probes.
+
+    Their sum is the derivative along the joint direction. A wrong one shows in it as long as it is
+    large enough, which is asked of each; where it is not, or a kink lies within the large
+    steps, every probe has to be confirmed by itself.
+    """
+    known = [step for step in steps if step is not None]
+    if len(known) < 2 or len(known) < len(steps) or noise.low:
+        return False
+    if not moves(joint.values, joint.direction, 2.0 ** -EXPONENTS[0]):
+        return False
+    total, smallest = sum(value for value, _ in known), min(size for _, size in known)
+
+    def done(rungs: list[Rung]) -> bool:
+        found = best(rungs, noise.real)
+        enough = CONFIRM * smallest
+        if len(rungs) < len(TOGETHER):  # a further step may be sharper
+            enough = min(enough, CONFIRM_SMOOTH * found.size)
+        return (
+            jump(rungs, noise.real) is None
+            and found.error <= enough
+            and abs(total - found.value) <= found.error
+        )
+
+    return climb(joint, [], TOGETHER, budget, done)
 
 
 def _another(one: Array, other: Array) -> bool:
@@ -182,7 +220,18 @@ def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
     return count > 0 and (sum(inexact) == 0 or stuck > count / 2)
 
 
-def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
+def _by_complex_step(line: Line, step: tuple[float, float], noise: _Noise, before: int) -> Probe:
+    """The probe of a complex step that differences have confirmed."""
+    value, size = step
+    _, magnitude = line.weigh(dict(line.base))
+    error = 2 * ROUNDING * (noise.imaginary or 0.0)  # its noise comes from few samples
+    error += UNIT_ROUNDOFF * (4 * max(size, abs(value)) + magnitude)
+    return Probe(line.direction, value, error, "complex step", before + line.evaluations, size)
+
+
+def _probe(
+    line: Line, imaginary: tuple[float, float] | None, noise: _Noise, budget: int, before: int
+) -> Probe:
     direction = line.direction
 
     def cost() -> int:
@@ -193,7 +242,6 @@ def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
             direction, cost(), Status.NO_STEP,
             "a step within the spread of the values is below their resolution",
         )  # fmt: skip
-    imaginary = complex_step(line) if noise.imaginary is not None else None
 
     def done(rungs: list[Rung]) -> bool:
         found = best(rungs, noise.real)
@@ -230,10 +278,7 @@ def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
         reason = f"the one-sided derivatives differ (by {kink:.1e}): the point lies on a kink"
         return _without(direction, cost(), Status.KINK, reason)
     if imaginary is not None and _confirms(real, imaginary):
-        value, size = imaginary
-        error = 2 * ROUNDING * (noise.imaginary or 0.0)  # its noise comes from few samples
-        error += UNIT_ROUNDOFF * (4 * max(size, abs(value)) + magnitude)
-        return Probe(direction, value, error, "complex step", cost(), size)
+        return _by_complex_step(line, imaginary, noise, before)
     natural = max(real.size, SMALL_SLOPE * magnitude)
     if real.error > NO_PLATEAU * natural and not noise.low:
         reason = (

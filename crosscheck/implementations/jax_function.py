@@ -21,9 +21,14 @@ from crosscheck.spec import Array, Problem, Values
 #: Below this many elements a program runs in microseconds however it is compiled; what counts is
 #: the time to compile it.
 SMALL = 50_000
-#: Compiling without optimisation takes two thirds of the time, and without XLA's fusion emitters
-#: (each fusion is an LLVM module of its own) half of that.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+#: Compiling without optimisation takes two thirds of the time, without XLA's fusion emitters (each
+#: fusion is an LLVM module of its own) half of that, and as one module, not 32 to be compiled in
+#: parallel, six tenths again.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 class JaxImplementation:
@@ -116,7 +121,8 @@ class JaxBound:
 
     def _run(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         jax = import_jax()
-        arguments = tuple({k: np.array(a, order="C") for k, a in d.items()} for d in arguments)
+        # What jax aliases instead of copying it does not change, and answers are copied.
+        arguments = tuple({k: np.asarray(a, order="C") for k, a in d.items()} for d in arguments)
         try:
             with jax.enable_x64(True), jax.default_device(jax.devices(current())[0]):
                 return jax.device_get(function(*arguments))
@@ -130,13 +136,17 @@ class JaxBound:
 def _quick() -> dict[str, Any] | None:
     """The options of `QUICK` that this version of jaxlib has."""
     jax = import_jax()
-    for options in (QUICK, {k: v for k, v in QUICK.items() if "fusion" not in k}):
+
+    def known(options: dict[str, Any]) -> bool:
         try:
             jax.jit(lambda: 0, compiler_options=options)()
         except Exception:  # an option that is not there; each version says it in its own way
-            continue
-        return options
-    return None
+            return False
+        return True
+
+    if known(QUICK):
+        return QUICK
+    return {name: value for name, value in QUICK.items() if known({name: value})} or None
 
 
 def _collect(found: Mapping[str, Any]) -> dict[str, Array]:

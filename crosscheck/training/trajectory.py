@@ -7,12 +7,13 @@ What two right ways may lie apart follows from the frameworks' own rounding, by 
              between the frameworks' float32 weights
 
 for each parameter. A kink (of a ReLU, a max-pool) is crossed by one float32 way and not by another
-when an activation lies within rounding of it, which happens in one of a few trainings and is no mistake. So
-`NEARBY_WALKS` more float32 ways of a framework, from weights that are a rounding off, are measured
-too: each has an even chance of crossing. That is measured as long as a float32 way still is the same way: the *horizon*
-of a parameter is the last step before C · e32(t) is `VACUOUS` of how far it has moved. Training
-amplifies differences, so there is such a step; beyond it the parameter is not compared, and that is
-said.
+when an activation lies within rounding of it, which happens in one of a few trainings and is no
+mistake. So `NEARBY_WALKS` more float32 ways of a framework, from weights that are a rounding off,
+are measured too: each has an even chance of crossing.
+
+That holds as long as a float32 way still is the same way: the *horizon* of a parameter is the last
+step before C · e32(t) is `VACUOUS` of how far it has moved. Training amplifies differences, so
+there is such a step; beyond it the parameter is not compared, and that is said.
 """
 
 from __future__ import annotations
