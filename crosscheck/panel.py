@@ -185,9 +185,7 @@ class Hearing:
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return known_differences(
-            self.panel, case, found, lambda quantity: self._follows_reference(case, mine, quantity)
-        )
+        return known_differences(self.panel, case, found, mine, self.rounding)
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
         problem = case.problem
@@ -275,23 +273,6 @@ class Hearing:
                     continue
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
-
-    def _follows_reference(self, case: Case, mine: Evaluation, quantity: str) -> bool:
-        """Whether the subject gives what reference_nn does, if it is not reference_nn itself."""
-        if self.panel.fallback is None:
-            return True
-        try:
-            bound = self.panel.fallback.bind(case.problem)
-        except ImplementationError:
-            return False
-        answer = _ask(bound, case.arrays(), case.upstream())
-        if isinstance(answer, ImplementationError):
-            return False
-        got, expected = (quantities(a).get(quantity) for a in (mine, answer))
-        if got is None or expected is None:
-            return False
-        tolerance = self.rounding.tolerance(quantity, case.dtype)
-        return compare_arrays(got, expected, tolerance).verdict is not Verdict.DISAGREE
 
     # --- the numeric witness ---------------------------------------------------------------
 
