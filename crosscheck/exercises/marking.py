@@ -221,7 +221,9 @@ def _status(
         own = not any(c.verdict is Verdict.DISAGREE for c in numeric) and all(
             c.case.id in consistent for c in oracles
         )
-        if own or not oracles:
+        # Zero follows from a forward that computes nothing: there is nothing in it to earn for.
+        nothing = bool(oracles) and not any(c.got is None or c.got.any() for c in oracles)
+        if (own and not nothing) or not oracles:
             return Status.FOLLOWS, ""
     return Status.WRONG, ""
 
