@@ -29,6 +29,8 @@ HEADER = struct.Struct("<4sBBHIIQ")
 ENTRY = struct.Struct("<BBBBBBH8Q")
 MAX_ARRAYS = 512
 MAX_TEXT = 64 * 1024
+#: The product of an array's dimensions, those of length 0 left out, is less: NumPy refuses more.
+LONGEST = 1 << 40
 #: No alias, in an entry's `alias`.
 NONE = 255
 
@@ -210,7 +212,7 @@ def _shape(head: bytes) -> _Shape:
     role, index, code, ndim, layout, alias, zero, *shape = ENTRY.unpack(head)
     if code >= len(DTYPES) or ndim > 8 or zero or any(shape[ndim:]):
         raise BadFrame("an array's header makes no sense")
-    if any(n >= 1 << 40 for n in shape):
+    if math.prod(max(n, 1) for n in shape[:ndim]) >= LONGEST:  # an empty one has a size too
         raise BadFrame("an array too long")
     try:
         return _Shape(Role(role), index, DTYPES[code], tuple(shape[:ndim]), Layout(layout), alias)
