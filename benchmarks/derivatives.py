@@ -12,6 +12,7 @@ gradient's norm times the spread of the values.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from math import sqrt
 from pathlib import Path
@@ -145,17 +146,21 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 @click.command()
 @click.option("--runs", default=10_000, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=None, type=int, help="Stop after this time; run again to go on.")
 @click.option("-o", "--output", default=RESULT, show_default=True, type=click.Path(path_type=Path))
-def main(runs: int, output: Path) -> None:
+def main(runs: int, seconds: int | None, output: Path) -> None:
     """Accuracy of the numeric derivatives and coverage of their error estimate."""
-    journal = Journal(output.with_suffix(".journal"), {"runs": runs, "part": PART})
+    started = time.monotonic()
+    journal = Journal(output.with_suffix(".journal"), {"part": PART})
     every = list(points(runs))
     starts = range(0, runs, PART)
     wanted = [n for n in starts if str(n) not in journal.parts]
     for start in track(wanted, len(starts), "derivatives", done=len(starts) - len(wanted)):
+        if seconds is not None and time.monotonic() - started > seconds:
+            break
         part = [record for point in every[start : start + PART] for record in measure(*point)]
         journal.add(str(start), part)
-    records = [record for start in starts for record in journal.parts[str(start)]]
+    records = [r for start in starts for r in journal.parts.get(str(start), [])]
     found = summary(records)
     output.write_text(json.dumps(found, indent=1))
     for name, row in found["table"].items():

@@ -1,6 +1,6 @@
 """One element wrong by 1e-6 of the gradient's norm, among a million: found, and where?
 
-    python -m benchmarks.lone_element --seeds 20       # about 3 minutes a layer on one core
+    python -m benchmarks.lone_element --seeds 20       # about a minute a layer on one core; resumable
     python -m benchmarks.lone_element --seeds 2 --size 1
 
 Numeric differentiation alone, without any framework to compare with: the check has to fail, and the
@@ -18,6 +18,7 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.journal import Journal
 from benchmarks.layers import CLASSES, SUBJECTS, Subject, elements
 from benchmarks.progress import track
 from crosscheck.checking import assemble
@@ -89,11 +90,15 @@ def run(subject: Subject, size: int, seed: int) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "layer": subject.name, "elements": elements(problem), "seed": seed,
-        "found": verdict.verdict is Verdict.DISAGREE, "false alarm": alarm,
+        "found": verdict.verdict is Verdict.DISAGREE, "false alarm": bool(alarm),
         "evaluations of the check": check, "evaluations of the search": wrong.calls,
         "located": where.confirmed
         and int(np.ravel_multi_index(where.indices, gradient.shape)) == flat,
     }  # fmt: skip
+
+
+def _part(subject: Subject, size: int, seed: int) -> str:
+    return f"{subject.name} {CLASSES[size]} {seed}"
 
 
 @click.command()
@@ -105,8 +110,11 @@ def main(seeds: int, size: int, layers: tuple[str, ...], output: Path) -> None:
     """One wrong element among many: found and located."""
     chosen = [s for s in SUBJECTS if s.name in layers]
     every = [(subject, size, seed) for subject in chosen for seed in range(seeds)]
-    records = [run(*item) for item in track(every, len(every), "lone element")]
-    output.parent.mkdir(parents=True, exist_ok=True)
+    journal = Journal(output.with_suffix(".journal"), {"size": size, "share": SHARE})
+    wanted = [item for item in every if _part(*item) not in journal.parts]
+    for item in track(wanted, len(every), "lone element", done=len(every) - len(wanted)):
+        journal.add(_part(*item), run(*item))
+    records = [journal.parts[_part(*item)] for item in every]
     output.write_text(json.dumps({"runs": records, "versions": versions()}, indent=1))
     for subject in chosen:
         mine = [r for r in records if r["layer"] == subject.name]

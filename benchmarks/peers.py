@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ class Bench:
     all: Hearing
     alone: Hearing
     torch: Mapping[str, Array]
+    code: Bound | None = None
+
+    @cached_property
+    def jax_function(self) -> Callable[..., Any]:
+        """`code` as a compiled JAX function with a hand-written vjp; compiled once for all plants."""
+        return _as_jax(self)
 
 
 def harness(code: Bound, bench: Bench) -> bool:
@@ -113,9 +120,9 @@ def gradcheck_fast(code: Bound, bench: Bench) -> bool:
     return _gradcheck(code, bench, True)
 
 
-def _as_jax(code: Bound, case: Case) -> tuple[Callable[..., Any], list[Any]]:
-    """The code as a JAX function with a hand-written vjp."""
+def _as_jax(bench: Bench) -> Callable[..., Any]:
     jax = import_jax()
+    case = bench.case
     problem, arrays = case.problem, case.arrays()
     moving, outputs = problem.differentiable, problem.differentiable_outputs
     shapes = problem.shapes()
@@ -129,12 +136,14 @@ def _as_jax(code: Bound, case: Case) -> tuple[Callable[..., Any], list[Any]]:
         return {**{k: a.copy() for k, a in arrays.items()}, **fresh}
 
     def forward(*given: Any) -> tuple[Array, ...]:
-        found = code.forward(values(given))
+        assert bench.code is not None
+        found = bench.code.forward(values(given))
         return tuple(np.asarray(found[k], dtype) for k in outputs)
 
     def backward(given: Any, upstream: Any) -> tuple[Array, ...]:
+        assert bench.code is not None
         cotangents = {k: np.array(g) for k, g in zip(outputs, upstream, strict=True)}
-        found = code.vjp(values(given), cotangents).gradients
+        found = bench.code.vjp(values(given), cotangents).gradients
         return tuple(np.asarray(found[k], dtype) for k in moving)
 
     @jax.custom_vjp
@@ -145,7 +154,13 @@ def _as_jax(code: Bound, case: Case) -> tuple[Callable[..., Any], list[Any]]:
         lambda *given: (function(*given), given),
         lambda given, upstream: jax.pure_callback(backward, described(moving), given, upstream),
     )
-    return function, [arrays[k] for k in moving]
+    return jax.jit(function)  # type: ignore[no-any-return]
+
+
+def _arguments(code: Bound, bench: Bench) -> tuple[Array, ...]:
+    bench.code = code
+    arrays = bench.case.arrays()
+    return tuple(arrays[k] for k in bench.case.problem.differentiable)
 
 
 def _alarm(check: Callable[[], None]) -> bool:
@@ -163,8 +178,8 @@ def check_grads(code: Bound, bench: Bench) -> bool:
     import_jax()
     from jax.test_util import check_grads as check
 
-    function, arguments = _as_jax(code, bench.case)
-    return _alarm(lambda: check(function, tuple(arguments), order=1, modes=["rev"]))
+    arguments = _arguments(code, bench)
+    return _alarm(lambda: check(bench.jax_function, arguments, order=1, modes=["rev"]))
 
 
 def chex_grads(code: Bound, bench: Bench) -> bool:
@@ -172,9 +187,9 @@ def chex_grads(code: Bound, bench: Bench) -> bool:
     import_jax()
     import chex
 
-    function, arguments = _as_jax(code, bench.case)
+    arguments = _arguments(code, bench)
     return _alarm(
-        lambda: chex.assert_numerical_grads(function, tuple(arguments), order=1, modes=["rev"])
+        lambda: chex.assert_numerical_grads(bench.jax_function, arguments, order=1, modes=["rev"])
     )
 
 

@@ -22,7 +22,7 @@ from crosscheck.finding import Finding
 
 #: Codes, with what each says. `{s}` is the subject, `{q}` the quantity, `{o}` its oracles.
 MESSAGES = {
-    "raised": "{s} raises an exception.",
+    "raised": "{s} raises an exception: {reason}",
     "wrong-shape": "{q} of {s} has the wrong shape: {reason}.",
     "wrong-dtype": "{q} of {s} has the wrong dtype: {reason}.",
     "non-finite": "{q} of {s} is not finite where {o} is: {reason}.",
@@ -139,7 +139,19 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
                 against=previous.against,
             )
         gathered[key] = found
-    return list(gathered.values())
+    return _folded(gathered)
+
+
+def _folded(gathered: dict[tuple[str, str], Finding]) -> list[Finding]:
+    """What is a wrong backward in one case is one where another case was too coarse to say so."""
+    found = dict(gathered)
+    for code, quantity in gathered:
+        plain = found.get(("backward-wrong", quantity))
+        if plain is not None and code in ("gradient-convention", "backward-wrong-by-oracles"):
+            more = found.pop((code, quantity)).comparisons
+            joined = replace(plain, comparisons=plain.comparisons + more)
+            found["backward-wrong", quantity] = joined
+    return list(found.values())
 
 
 def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Finding | None:
@@ -173,7 +185,10 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
     ):
         comparison = votes.first(Verdict.DISAGREE, kind)
         if comparison is not None and comparison.known is None:
-            return finding(code, (comparison.right,), comparison.reason)
+            reason = comparison.reason
+            if kind is Kind.RAISED:  # the first line; the report shows the traceback
+                reason = reason.partition("\n")[0]
+            return finding(code, (comparison.right,), reason)
     oracles = votes.oracles
     for one, other in zip(oracles, oracles[1:], strict=False):
         if votes.between(one, other) is Verdict.DISAGREE:

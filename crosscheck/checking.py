@@ -32,6 +32,8 @@ from crosscheck.versions import install_hint, installed, version
 
 #: Everyone who can be asked, in the order of the reports.
 WITNESSES = (*ORACLES, NUMERIC)
+#: Why something without a gradient is unchecked where no framework is installed.
+NOBODY = "there is nobody to compare with: install PyTorch or JAX"
 #: How often a point too close to a kink is drawn anew before it counts as unchecked.
 REDRAWS = 4
 
@@ -157,6 +159,10 @@ def check_cases(
             )
             break  # its constructor raises: every further case would say the same
         comparisons += found
+        if not panel.oracles and not examined[0].problem.differentiable:
+            nobody = Outcome(Verdict.UNCHECKED, reason=NOBODY)
+            name = panel.subject.name
+            comparisons += [Comparison(case, "output", name, "itself", nobody) for case in examined]
         notes |= {f"{c.quantity}: {c.reason}": None for c in found if _remark(c)}
         if not contract_done and not any(c.kind is Kind.RAISED for c in found):
             comparisons += check_contract(panel.subject, examined[0])
@@ -181,6 +187,7 @@ def check_cases(
         findings=tuple(findings),
         notes=tuple(notes),
         seconds=time.perf_counter() - started,
+        implementation=implementation,
     )
 
 

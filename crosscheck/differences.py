@@ -35,6 +35,8 @@ class Difference:
         kinds: the kinds of case (names in `Layer.special`) in which a check meets it; `ANY` for
             all.
         quantities: the quantities that differ there, such as ``grad_x``.
+        derivative: whether at least one of the two gradients is the derivative of its forward; else
+            the numeric witness is no judge.
     """
 
     slug: str
@@ -48,6 +50,7 @@ class Difference:
     mapping: str | None = None
     kinds: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
+    derivative: bool = True
 
 
 def ledger() -> dict[str, Difference]:

@@ -32,6 +32,7 @@ from crosscheck.derivative import (
 )
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.exception import of_an_exception
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
@@ -179,22 +180,12 @@ class Hearing:
         }
         mine = answers[name]
         if isinstance(mine, ImplementationError):
-            return [self._raised(case, mine, answers)]
+            return of_an_exception(name, self.subject, case, mine, answers)
         found = [*self._pairs(case, answers)]
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return known_differences(self.panel, case, found, self._reference)
-
-    def _raised(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Comparison:
-        others = [a for k, a in answers.items() if k != self.panel.subject.name]
-        if others and all(isinstance(a, ImplementationError) for a in others):
-            outcome = Outcome(Verdict.UNCHECKED, reason="every witness refuses this case")
-        else:
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
-        return Comparison(case, "output", self.panel.subject.name, "itself", outcome)
+        return known_differences(self.panel, case, found, mine, self.rounding)
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
         problem = case.problem
@@ -282,16 +273,6 @@ class Hearing:
                     continue
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
-
-    def _reference(self, case: Case) -> dict[str, Array]:
-        """What reference_nn gives for a presentation of the values; nothing where it raises."""
-        assert self.panel.fallback is not None
-        try:
-            bound = self.panel.fallback.bind(case.problem)
-        except ImplementationError:
-            return {}
-        answer = _ask(bound, case.arrays(), case.upstream())
-        return {} if isinstance(answer, ImplementationError) else quantities(answer)
 
     # --- the numeric witness ---------------------------------------------------------------
 

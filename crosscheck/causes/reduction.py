@@ -154,7 +154,7 @@ def _upstream_summed(view: View, axes: tuple[int, ...]) -> Array | None:
 def _softmax_along(view: View, axis: int) -> Array | None:
     """y (G − Σ G y), or G − softmax Σ G, with the sum along another axis than y's."""
     y = view.output
-    if y is None or y.shape != view.u.shape or not view.of:
+    if y is None or not view.of or not y.shape == view.u.shape == view.x.shape:
         return None
     if np.all(y <= 0):  # log-probabilities
         return np.asarray(view.u - np.exp(y) * view.u.sum(axis=axis, keepdims=True))

@@ -53,7 +53,7 @@ def _assigned(view: View, *, backwards: bool) -> Array | None:
         return None
     counts = view.u.shape[2:]
     positions = [*product(*map(range, counts))]
-    if len(counts) != len(geometry) or len(positions) > MOST_WINDOWS:
+    if not len(counts) == len(geometry) == expected.ndim - 2 or len(positions) > MOST_WINDOWS:
         return None
     name = next(iter(view.upstream))
     total = np.zeros(expected.shape, expected.dtype)

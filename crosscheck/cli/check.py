@@ -70,7 +70,8 @@ def check(
         if name not in WITNESSES:
             raise unknown("witness", name, WITNESSES)
     number = secrets.randbelow(1 << 31) if seed is None else seed_number(seed)
-    found = load(exercise or _nearest(Path(file)))
+    # Code beside a submission is not run because it lies there: only a named exercise may bring some.
+    found = load(exercise or _nearest(Path(file)), run=exercise is not None)
     if convention is not None:
         found = _called(found, convention)
     if not Path(file).exists():
@@ -113,7 +114,7 @@ def _quick(exercise: Exercise) -> tuple[str, ...] | None:
 
 def _nearest(file: Path) -> str:
     """The exercise beside the file, or the shipped one."""
-    beside = (file if file.is_dir() else file.parent) / "exercise.toml"
+    beside = file.parent / "exercise.toml"
     return str(beside) if beside.is_file() else DEFAULT
 
 

@@ -92,12 +92,14 @@ def test(exercise_name: str, seed: str, json_file: str | None) -> int:
 
     number = seed_number(seed)
     found = load(exercise_name)
-    with progress(1) as (_, advance):
-        said = 0
+    with progress(100) as (_, advance):
+        shown = 0
 
         def tell(label: str, done: int, total: int) -> None:
-            nonlocal said
-            advance(f"{done}/{total} {label}", 0)
+            nonlocal shown
+            percent = 100 * done // total
+            advance(label, percent - shown)
+            shown = percent
 
         result = trial(found, seed=number, progress=tell)
     if json_file:

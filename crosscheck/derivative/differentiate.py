@@ -207,9 +207,13 @@ def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
     """
     if any(array.dtype in (np.float32, np.float16) for array in base.values()):
         return True
-    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-36)
-    # What moves by several roundings of float32 is neither saturated nor at rest.
-    moved = {k: np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k]) for k in far}
+    # Not a smaller step: what float64 rounds would hold a difference of large numbers still as well.
+    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-30)
+    # What moves by several roundings of float32 is neither saturated nor at rest; around 0 every
+    # step is resolved, and what stands still there is flat.
+    moved = {
+        k: (base[k] != 0) & (np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k])) for k in far
+    }
     count = sum(int(np.count_nonzero(m)) for m in moved.values())
     stuck = sum(int(np.count_nonzero(m & (near[k] == base[k]))) for k, m in moved.items())
     inexact = [

@@ -61,13 +61,24 @@ def _slices(axis: int, hit: Array, shape: tuple[int, ...], ndim: int) -> str:
         return f"{name} {hit[0]}"
     steps = np.unique(np.diff(hit))
     if len(steps) == 1 and steps[0] > 1 and hit[0] < steps[0] and hit[-1] + steps[0] >= shape[axis]:
-        return f"every {steps[0]}. {name} from {hit[0]}"
+        every = f"every {_ordinal(int(steps[0]))}"
+        if ndim > 2:
+            return f"{every} index of axis {axis}, from {hit[0]}"
+        return f"{every} {name}, from {hit[0]}"
     if len(steps) == 1 and steps[0] == 1:
         return (
             f"{name}s {hit[0]} to {hit[-1]}" if ndim <= 2 else f"axis {axis}, {hit[0]} to {hit[-1]}"
         )
     listed = ", ".join(map(str, hit[:6])) + (" …" if len(hit) > 6 else "")
     return f"{name}s {listed}" if ndim <= 2 else f"axis {axis}, indices {listed}"
+
+
+def _ordinal(n: int) -> str:
+    """``second``, ``third``, ``4th``, ``21st``, as in "every second row"."""
+    if n in (2, 3):
+        return ("second", "third")[n - 2]
+    suffix = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{suffix}"
 
 
 def _is_border(mask: Array) -> bool:

@@ -7,6 +7,7 @@ other, and the one under which everything agrees is reported, with what to chang
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -147,7 +148,10 @@ class _Scene:
 
     def _subject(self, case: Case) -> Evaluation | None:
         """What the subject gives: its outputs alone where its backward cannot take them."""
-        bound = self.panel.subject.bind(case.problem)
+        try:
+            bound = self.panel.subject.bind(case.problem)
+        except (ImplementationError, NotOffered):
+            return None
         try:
             found = bound.vjp(case.arrays(memory="plain"), case.upstream(memory="plain"))
             shapes = case.problem.shapes()
@@ -169,7 +173,7 @@ class _Scene:
     ) -> bool:
         for case in self.cases:
             mine = answers[case.id]
-            theirs = alternative.answer(View(case, self.quantity, witness))
+            theirs = _answer(alternative, View(case, self.quantity, witness))
             if mine is None or theirs is None:
                 return False
             given, expected = quantities(mine), quantities(theirs)
@@ -237,6 +241,18 @@ class _Scene:
 
     def _differentiable(self) -> bool:
         return bool(self.cases[0].problem.differentiable)
+
+
+def _answer(alternative: Alternative, view: View) -> Evaluation | None:
+    """An alternative's answer. One that cannot be computed costs the hint, never the report."""
+    try:
+        return alternative.answer(view)
+    except Exception as error:
+        what = f"{alternative.slug!r} failed on {view.case.id}: {error!r}"
+        warnings.warn(
+            f"crosscheck could not try a convention: {what}", RuntimeWarning, stacklevel=2
+        )
+        return None
 
 
 def _few(cases: list[Case], most: int) -> list[Case]:

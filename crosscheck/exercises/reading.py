@@ -66,12 +66,13 @@ def find(where: str | os.PathLike[str]) -> Path:
     raise unknown("exercise", where, shipped())
 
 
-def load(where: str | os.PathLike[str]) -> Exercise:
+def load(where: str | os.PathLike[str], *, run: bool = True) -> Exercise:
     """Read an exercise.
 
     Args:
         where: a TOML file, a folder with an ``exercise.toml``, or the name of a shipped one. A Python
             file that it names (``layer = "layers.py:scale"``) is run: it is the teacher's.
+        run: whether it may be. Not where an exercise is taken because it lies beside a submission.
 
     Raises:
         UsageError: it cannot be read, or something in it makes no sense; the message names the key.
@@ -83,14 +84,15 @@ def load(where: str | os.PathLike[str]) -> Exercise:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no valid TOML: {error}") from None
-    return _Reader(path).exercise(data)
+    return _Reader(path, run).exercise(data)
 
 
 class _Reader:
     """Reads one file; knows where it is, for messages."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: bool) -> None:
         self.path = path
+        self.run = run
         self.where = ""
 
     def fail(self, text: str) -> UsageError:
@@ -231,6 +233,10 @@ class _Reader:
         path = self.path.parent / file
         if not path.is_file():
             raise self.fail(f"{where}: there is no {file} beside the exercise")
+        if not self.run:
+            raise self.fail(
+                f"{where} would be run here: name the exercise (--exercise) if you trust it"
+            )
         try:
             found = runpy.run_path(str(path))
         except Exception as error:

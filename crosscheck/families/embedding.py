@@ -270,6 +270,7 @@ LEDGER = (
         mapping="the JAX twin changes the gradient alike; the numeric derivative cannot",
         kinds=(ANY,),
         quantities=("grad_weights",),
+        derivative=False,
     ),
     Difference(
         "embedding-index-outside",
@@ -308,6 +309,7 @@ LEDGER = (
         follows="jax",
         kinds=(ANY,),
         quantities=("grad_weights",),
+        derivative=False,
     ),
     Difference(
         "embedding-bag-equal-maxima",

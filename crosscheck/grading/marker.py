@@ -117,6 +117,7 @@ class Marker:
         self.zygote.require(settings.level)
         self.scripts: dict[tuple[str, ...], Script] = {}
         self.remembered: OrderedDict[tuple[str, bytes], Judged] = OrderedDict()
+        self.lengths: dict[tuple[str, ...], int] = {}
         self.met = 0
 
     @property
@@ -171,8 +172,9 @@ class Marker:
             found, witnesses = judged()
         light = _light(found), witnesses
         heard = worker.heard()
-        if worker.alive and len(heard) > LONGER * (len(script.requests) if script else 1):
+        if worker.alive and len(heard) > LONGER * self.lengths.get(names, 1):
             self.scripts[names] = Script.of(heard)
+            self.lengths[names] = len(heard)
             self.remembered.clear()
         elif answers is not None:
             self.remembered[key] = light

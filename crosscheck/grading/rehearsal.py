@@ -12,12 +12,13 @@ the same mark, and the second one costs nothing but asking.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crosscheck.evaluation import ImplementationError, NotOffered
 from crosscheck.isolation.failures import WorkerDied
-from crosscheck.isolation.protocol import Entry, Frame, Kind, encode
+from crosscheck.isolation.protocol import Entry, Frame, Kind, decode, encode
 from crosscheck.isolation.remote import RemoteImplementation
 from crosscheck.isolation.worker import Answer, Request, Worker
 
@@ -40,7 +41,17 @@ class Script:
 
     @classmethod
     def of(cls, requests: Sequence[Request]) -> Script:
-        """A script of requests as they were heard."""
+        """A script of requests as they were heard, of forward passes alone the first case's.
+
+        Those of the other cases serve the numeric witness, whose answer matters where the others
+        disagree; they are asked then.
+        """
+        first = next((_text(r.data) for r in requests if r.kind is Kind.FORWARD), "")
+        requests = [r for r in requests if r.kind is not Kind.FORWARD or _text(r.data) == first]
+        requests = [
+            replace(r, data=_numbered(r.data, FIRST + n), sequence=FIRST + n)
+            for n, r in enumerate(requests)
+        ]
         places: dict[bytes, list[int]] = {}
         for number, request in enumerate(requests):
             places.setdefault(_body(request.data), []).append(number)
@@ -75,7 +86,7 @@ class Rehearsed(RemoteImplementation):
         super().__init__(worker, items, name, convention, strict, key)
         self.script = script
         self.heard: list[Request] = []
-        self._raw: tuple[list[bytes], Exception | None] | None = None
+        self._raw: tuple[bytes, list[int]] | None = None
         self._answers: list[Answer] = []
         self._next = 0
         self._live = False
@@ -85,29 +96,30 @@ class Rehearsed(RemoteImplementation):
 
         Returns:
             A digest of all answers; None without a script, where the submission does not define
-            what it is about, or where not all of it was answered.
+            what it is about, or where it did not live to answer all of it. Then nothing was asked:
+            a process that has ended is followed by another one.
         """
         if self.script is None:
             return None
+        script, self.script = self.script, None
         try:
             self.worker.revive()
             for item in self.items:
                 self._present(item)
-            self._raw = self.worker.converse(self.script.requests)
+            self._raw = self.worker.converse_raw(script.requests)
         except ImplementationError:
             return None  # asked the usual way, it is raised again
-        raw, error = self._raw
-        if error is not None or len(raw) < len(self.script.requests):
-            return None
-        digest = hashlib.blake2b(digest_size=16)
-        for reply in raw:
-            digest.update(reply)
-        return digest.digest()
+        self.script = script
+        return hashlib.blake2b(self._raw[0], digest_size=16).digest()
 
     def _unpack(self) -> None:
         if self._raw is not None and self.script is not None:
-            self._answers = self.worker.answers(self.script.requests, *self._raw)
-            self._raw = None
+            raw, self._raw = self._raw, None
+            try:
+                self._answers = self.worker.answers(self.script.requests, *raw)
+            except WorkerDied as ended:
+                self.dead = ended
+                raise
 
     def ask(
         self, kind: Kind, text: str = "", entries: Sequence[Entry] = (), room: int = 0
@@ -128,8 +140,6 @@ class Rehearsed(RemoteImplementation):
         self._next = place + 1
         self._live = False
         answer = self._answers[place]
-        if isinstance(answer, WorkerDied):
-            self.dead = answer
         if isinstance(answer, ImplementationError | NotOffered):
             raise answer
         return answer
@@ -143,6 +153,14 @@ class Rehearsed(RemoteImplementation):
                     return None
                 return place
         return None
+
+
+def _text(data: bytes) -> str:
+    return decode(data).text
+
+
+def _numbered(data: bytes, sequence: int) -> bytes:
+    return data[:8] + struct.pack("<I", sequence) + data[12:]
 
 
 def _body(data: bytes) -> bytes:

@@ -55,7 +55,13 @@ class Zygote:
     """
 
     def __init__(self, extra: Sequence[str] = (), without: Sequence[str] = ()) -> None:
+        if not hasattr(os, "fork") or not hasattr(socket, "send_fds"):
+            raise IsolationError(
+                "submissions are run in forked processes, which this system does not have: use "
+                "Linux, macOS, or WSL 2 on Windows"
+            )
         self.owner = os.getpid()
+        self.closed = False
         self.lock = threading.Lock()
         self._facts: dict[str, Any] | None = None
         self.folder = tempfile.mkdtemp(prefix="crosscheck-")
@@ -157,8 +163,9 @@ class Zygote:
 
     def close(self) -> None:
         """End the zygote and with it every worker."""
-        if self.owner != os.getpid():
+        if self.owner != os.getpid() or self.closed:
             return
+        self.closed = True
         self.control.close()
         try:
             self.process.wait(2)
@@ -188,4 +195,6 @@ def shared(extra: Sequence[str] = ()) -> Zygote:
         if found is None or not found.usable:
             found = _shared[key] = Zygote(key)
             atexit.register(found.close)
+            if "multiprocessing.util" in sys.modules:  # its processes end without atexit
+                sys.modules["multiprocessing.util"].Finalize(None, found.close, exitpriority=10)
         return found

@@ -29,6 +29,8 @@ HEADER = struct.Struct("<4sBBHIIQ")
 ENTRY = struct.Struct("<BBBBBBH8Q")
 MAX_ARRAYS = 512
 MAX_TEXT = 64 * 1024
+#: The product of an array's dimensions, those of length 0 left out, is less: NumPy refuses more.
+LONGEST = 1 << 40
 #: No alias, in an entry's `alias`.
 NONE = 255
 
@@ -159,15 +161,15 @@ class Reader:
         self.most_text = most_text
 
     @staticmethod
-    def size(header: bytes | None, most: int, most_text: int = MAX_TEXT) -> int | None:
-        """The whole length of the frame that begins so; None while its header is incomplete.
+    def size(
+        buffer: bytes | bytearray, most: int, most_text: int = MAX_TEXT, start: int = 0
+    ) -> int:
+        """The whole length of the frame whose header is at a place in the buffer.
 
         Raises:
             BadFrame: it is none, or larger than it may be.
         """
-        if header is None:
-            return None
-        magic, _, _, arrays, _, text_length, total = HEADER.unpack(header)
+        magic, _, _, arrays, _, text_length, total = HEADER.unpack_from(buffer, start)
         if magic != MAGIC or arrays > MAX_ARRAYS or text_length > most_text:
             raise BadFrame("no frame")
         if total > most:
@@ -210,7 +212,7 @@ def _shape(head: bytes) -> _Shape:
     role, index, code, ndim, layout, alias, zero, *shape = ENTRY.unpack(head)
     if code >= len(DTYPES) or ndim > 8 or zero or any(shape[ndim:]):
         raise BadFrame("an array's header makes no sense")
-    if any(n >= 1 << 40 for n in shape):
+    if math.prod(max(n, 1) for n in shape[:ndim]) >= LONGEST:  # an empty one has a size too
         raise BadFrame("an array too long")
     try:
         return _Shape(Role(role), index, DTYPES[code], tuple(shape[:ndim]), Layout(layout), alias)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosscheck.evaluation import Evaluation
+from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.manner import Manner
 from crosscheck.isolation.description import describe
 from crosscheck.isolation.failures import Missing, WorkerDied
@@ -54,14 +54,14 @@ class RemoteImplementation:
         """Construct it in the worker.
 
         Raises:
-            NotOffered: it lacks an option.
+            NotOffered: it lacks an option, and `strict` asked for it.
             Missing: the submission does not define it.
             ImplementationError: its constructor raised, or it ended the process before.
         """
         self._define()
         self._binds += 1
         slot = f"{self.key}/{self._binds}"
-        reply = self.ask(Kind.BIND, f"{self.key}\n{slot}\n{describe(problem)}")
+        reply = self.answered(Kind.BIND, f"{self.key}\n{slot}\n{describe(problem)}")
         self.notes = tuple(one_line(line) for line in reply.text.split("\n")[:8] if line)
         return RemoteBound(self, problem, slot, self.worker.generation)
 
@@ -81,7 +81,7 @@ class RemoteImplementation:
             "key": self.key, "names": names, "convention": convention,
             "strict": self.strict, "called": self._name,
         }  # fmt: skip
-        reply = self.ask(Kind.DEFINE, json.dumps(request))
+        reply = self.answered(Kind.DEFINE, json.dumps(request))
         self.taken = one_line(reply.text)
         self._defined = self.worker.generation
 
@@ -101,6 +101,18 @@ class RemoteImplementation:
         near = tuple(difflib.get_close_matches(wanted, self.worker.names, 3, 0.5))
         hint = f"; it defines {', '.join(near)}" if near else ""
         raise Missing(f"the submission does not define {wanted}{hint}", wanted, near)
+
+    def answered(self, kind: Kind, *arguments: Any) -> Frame:
+        """`ask`, where "not offered" is an answer only to who asked for what a class may lack.
+
+        Otherwise a submission could choose the cases that it is judged by.
+        """
+        try:
+            return self.ask(kind, *arguments)
+        except NotOffered as error:
+            if self.strict and kind is Kind.BIND:
+                raise
+            raise ImplementationError(f"{self.name} refused: {error}") from None
 
     def ask(self, *arguments: Any) -> Frame:
         """`Worker.ask`; whoever ends the process stays failed."""
@@ -171,7 +183,7 @@ class RemoteBound:
             for i, name in enumerate(self.cotangents)
             if name in cotangents
         ]
-        return self.implementation.ask(kind, self.slot, entries, self.room)
+        return self.implementation.answered(kind, self.slot, entries, self.room)
 
     def _read(self, reply: Frame, values: Values, cotangents: Values) -> Evaluation:
         outputs: dict[str, Array] = {}

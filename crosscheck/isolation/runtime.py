@@ -46,6 +46,8 @@ from crosscheck.spec import Array, Values
 
 #: A request of the parent's is at most this large.
 MOST = 1 << 32
+#: Bytes that are read or written at once.
+CHUNK = 1 << 17
 #: What random numbers start from in every worker, so that a second run gives the same.
 RANDOM = 20_011
 
@@ -181,25 +183,47 @@ class Runtime:
     def __init__(self, stream: int, output: Capped) -> None:
         self.stream = stream
         self.output = output
+        self.coming = b""
+        self.place = 0
+        self.going = b""
         self.reader = Reader(self._read, MOST, most_text=1 << 30)
         self.modules: list[ModuleType] = []
         self.subjects: dict[str, NumpyImplementation] = {}
         self.bound: dict[str, Served] = {}
 
     def _read(self, count: int) -> bytes:
-        return read_exactly(self.stream, count)
+        """That many bytes; before waiting for them, what was answered is sent.
 
-    def send(self, frame: Frame) -> None:
-        """Write one frame."""
-        try:
-            data = memoryview(encode(frame))
-        except BadFrame as error:
-            text = f"the answer cannot be sent: {error}"
-            data = memoryview(
-                encode(Frame(frame.kind, frame.sequence, text=text, status=Status.RAISED))
-            )
+        Raises:
+            EOFError: the stream ended.
+        """
+        while len(self.coming) - self.place < count:
+            self.flush()
+            part = os.read(self.stream, CHUNK)
+            if not part:
+                raise EOFError
+            self.coming = self.coming[self.place :] + part
+            self.place = 0
+        self.place += count
+        return bytes(self.coming[self.place - count : self.place])
+
+    def flush(self) -> None:
+        """Send what is waiting to be sent."""
+        data = memoryview(self.going)
         while data:
             data = data[os.write(self.stream, data) :]
+        self.going = b""
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame, at the latest when nothing more is asked at once."""
+        try:
+            data = encode(frame)
+        except BadFrame as error:
+            text = f"the answer cannot be sent: {error}"
+            data = encode(Frame(frame.kind, frame.sequence, text=text, status=Status.RAISED))
+        self.going += data
+        if len(self.going) > CHUNK:
+            self.flush()
 
     def serve(self) -> None:
         """Answer until the parent closes the stream."""
@@ -362,22 +386,6 @@ def _laid_out(name: str, array: Array, layout: Layout) -> Array:
     if array.dtype.kind == "f":
         return present({name: array}, str(array.dtype), memory)[name]
     return present({name: array}, "float64", memory)[name]
-
-
-def read_exactly(stream: int, count: int) -> bytes:
-    """That many bytes.
-
-    Raises:
-        EOFError: the stream ended.
-    """
-    parts, missing = [], count
-    while missing:
-        part = os.read(stream, min(missing, 1 << 20))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
 
 
 def run(stream: int, most_output: int) -> None:

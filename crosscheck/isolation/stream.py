@@ -85,50 +85,51 @@ class Stream:
 
     def exchange(
         self, requests: bytes, rooms: Sequence[int], seconds: float, most_text: int
-    ) -> tuple[list[bytes], Exception | None]:
+    ) -> tuple[bytes, list[int], Exception | None]:
         """Send many requests at once and take a reply to each.
 
         Args:
             requests: frames, one after the other.
             rooms: for each, the bytes of arrays that its reply may have.
-            seconds: time for each; whatever comes next starts the clock anew.
+            seconds: time that may pass without a reply.
             most_text: bytes of text that a reply may have.
 
         Returns:
-            The raw replies that came, and what ended it early, if anything did: TimeoutError,
-            EOFError, OSError, or `BadFrame`.
+            The raw replies that came, one after the other; where each ends; and what ended it
+            early, if anything did: TimeoutError, EOFError, OSError, or `BadFrame`.
         """
         rest = memoryview(requests)
-        replies: list[bytes] = []
+        found, start = self._buffer[self._start :], 0
+        ends: list[int] = []
+        self._buffer, self._start = bytearray(), 0
         last = self.deadline
+        self.deadline = min(last, time.monotonic() + seconds)
         try:
-            while len(replies) < len(rooms):
-                self.deadline = min(last, time.monotonic() + seconds)
-                size = Reader.size(self._peek(HEADER.size), rooms[len(replies)], most_text)
-                have = len(self._buffer) - self._start
-                if size is not None and have >= size:
-                    replies.append(self.read(size))
-                    continue
-                while True:
-                    if rest:
-                        try:
-                            rest = rest[self.socket.send(rest) :]
-                        except BlockingIOError:
-                            pass
+            while True:
+                before = len(ends)
+                while len(ends) < len(rooms) and len(found) - start >= HEADER.size:
+                    size = Reader.size(found, rooms[len(ends)], most_text, start)
+                    if len(found) - start < size:
+                        break
+                    start += size
+                    ends.append(start)
+                if len(ends) == len(rooms):
+                    self._buffer = found[start:]
+                    return bytes(found[:start]), ends, None
+                if len(ends) > before:
+                    self.deadline = min(last, time.monotonic() + seconds)
+                if rest:
                     try:
-                        part = self.socket.recv(CHUNK)
+                        rest = rest[self.socket.send(rest) :]
                     except BlockingIOError:
-                        self._wait(True, bool(rest))
-                        continue
-                    if not part:
-                        raise EOFError
-                    self._buffer += part
-                    break
+                        pass
+                try:
+                    part = self.socket.recv(CHUNK)
+                except BlockingIOError:
+                    self._wait(True, bool(rest))
+                    continue
+                if not part:
+                    raise EOFError
+                found += part
         except Exception as error:  # told, not raised: what came before it counts
-            return replies, error
-        return replies, None
-
-    def _peek(self, count: int) -> bytes | None:
-        if len(self._buffer) - self._start < count:
-            return None
-        return bytes(self._buffer[self._start : self._start + count])
+            return bytes(found[:start]), ends, error

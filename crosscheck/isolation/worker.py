@@ -226,38 +226,46 @@ class Worker:
                 raise self._ended(error) from None
             return self._checked(reply, kind, self._sequence)
 
-    def converse(self, requests: Sequence[Request]) -> tuple[list[bytes], Exception | None]:
-        """Send many requests at once, each already encoded.
+    def converse(self, requests: Sequence[Request]) -> list[Answer]:
+        """Many requests at once, each already encoded: what `ask` would give or raise, in order.
 
-        Returns:
-            The raw replies that came, for `answers`, and what ended it early, if anything did.
+        Raises:
+            WorkerDied, TimedOut, ProtocolViolation: the process ended, or was, before it had
+                answered all of them.
         """
+        return self.answers(requests, *self.converse_raw(requests))
+
+    def converse_raw(self, requests: Sequence[Request]) -> tuple[bytes, list[int]]:
+        """The raw replies, one after the other, and where each ends; raises as `converse` does."""
         with self._timed() as stream:
-            return stream.exchange(
+            raw, ends, error = stream.exchange(
                 b"".join(request.data for request in requests),
                 [self.limits.reply + request.room for request in requests],
                 self.limits.seconds,
                 MAX_TEXT,
             )
+        if error is not None:
+            raise self._ended(error)
+        return raw, ends
 
-    def answers(
-        self, requests: Sequence[Request], raw: Sequence[bytes], error: Exception | None
-    ) -> list[Answer]:
-        """What `ask` would have given or raised for each request of `converse`.
+    def answers(self, requests: Sequence[Request], raw: bytes, ends: list[int]) -> list[Answer]:
+        """Raw replies as what `ask` would have given or raised for each.
 
-        A reply that ends the process is the last; there are none for the requests after it.
+        Raises:
+            ProtocolViolation: one of them is no answer.
         """
         found: list[Answer] = []
-        for request, reply in zip(requests, raw, strict=False):
+        for request, start, end in zip(requests, [0, *ends], ends, strict=False):
             try:
-                found.append(self._checked(decode(reply), request.kind, request.sequence))
-            except WorkerDied as ended:
-                return [*found, ended]
+                reply = decode(raw[start:end])
+                found.append(self._checked(reply, request.kind, request.sequence))
+            except WorkerDied:
+                raise
             except (ImplementationError, NotOffered) as raised:
                 found.append(raised)
             except BadFrame as bad:
-                return [*found, self._ended(bad)]
-        return found if error is None else [*found, self._ended(error)]
+                raise self._ended(bad) from None
+        return found
 
     def _checked(self, reply: Frame, kind: Kind, sequence: int) -> Frame:
         if reply.kind is not kind or reply.sequence != sequence:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -273,16 +272,36 @@ class Zygote:
         if killed:
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
-        slot.worker = 0
-        _empty(slot.folder)
+        try:
+            empty(slot.folder)
+            slot.worker = 0
+        except OSError:  # what is left there is nobody's: the slot stays taken
+            pass
         return {"killed": killed, "status": os.waitstatus_to_exitcode(status)}
 
 
-def _empty(folder: str) -> None:
-    """Remove what a worker left in its folder."""
+def empty(folder: str) -> None:
+    """Remove what a worker left in its folder, however deep or closed it is. Nothing runs there now.
+
+    Without recursion and without long paths: what lies in a folder in it is moved up before that goes.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    while folders := _without_files(folder):
+        for path in folders:
+            os.chmod(path, 0o700)
+            for inside in _without_files(path):
+                os.chmod(inside, 0o700)  # a folder that moves is written to
+                os.rename(inside, os.path.join(folder, os.urandom(16).hex()))
+            os.rmdir(path)
+
+
+def _without_files(folder: str) -> list[str]:
+    """Remove a folder's files; the paths of the folders in it."""
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
+        found = [*entries]
+    for entry in found:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
+    return [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]

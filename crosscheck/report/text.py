@@ -127,7 +127,10 @@ def _show_finding(finding: Finding, console: Console) -> None:
             console.print(f"  [dim]where[/]     {escape(place)}")
         console.print(Padding(_worst_elements(shown, shown.got, shown.expected), (0, 0, 0, 2)))
     if shown is not None and shown.kind is Kind.RAISED:
-        console.print(Padding(escape(shown.reason), (0, 0, 0, 2)))
+        head, _, trace = shown.reason.partition("\n")
+        shown_lines = trace if head in finding.message else shown.reason
+        if shown_lines:
+            console.print(Padding(escape(shown_lines), (0, 0, 0, 2)))
     elif finding.against:
         pattern = ", ".join(f"{k}: {v}" for k, v in finding.against.items())
         console.print(f"  [dim]{escape(finding.quantity)} against[/] {escape(pattern)}")

@@ -6,7 +6,9 @@ Nothing is written to disk. Sizes are those that come out, not those that the ar
 from __future__ import annotations
 
 import io
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -21,7 +23,8 @@ MOST_RATIO = 200
 SMALL = 1 << 20
 #: What a damaged archive raises.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-           NotImplementedError, KeyError, UnicodeDecodeError, IndexError)  # fmt: skip
+           NotImplementedError, KeyError, UnicodeDecodeError, IndexError, lzma.LZMAError,
+           struct.error)  # fmt: skip
 
 
 def members(content: bytes, name: str, suffixes: tuple[str, ...] = ()) -> dict[str, bytes]:

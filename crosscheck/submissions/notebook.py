@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from crosscheck.submissions.submission import Unreadable
+from crosscheck.submissions.submission import MOST_TEXT, Unreadable
 
 #: A notebook may be this large: outputs with pictures are in it.
 MOST_NOTEBOOK = 64 << 20
@@ -24,7 +24,7 @@ MAGIC = re.compile(r"^\s*(%(?!=)|!|\?)|^\s*[\w.\[\]]+\?{1,2}\s*$")
 #: Cells of these magics hold no Python of this process.
 OTHER_LANGUAGES = re.compile(r"^%%(?!time\b|timeit\b|capture\b|prun\b)\w+")
 #: ``name = !command`` and ``name = %magic``.
-ASSIGNED_MAGIC = re.compile(r"^\s*[\w, ]+=\s*[!%][A-Za-z]")
+ASSIGNED_MAGIC = re.compile(r"^\s*\w[\w, ]*=\s*[!%][A-Za-z]")  # no two ways to take a space
 
 
 def notebook_text(
@@ -43,6 +43,8 @@ def notebook_text(
     cells = [*_code_cells(content, name)]
     if not cells:
         raise Unreadable(f"{name} has no code cells")
+    if sum(map(len, cells)) > MOST_TEXT:  # outputs may be large, code may not
+        raise Unreadable(f"{name} has more than {MOST_TEXT >> 20} MiB of code")
     kept: list[str] = []
     notes: list[str] = []
     dropped, broken = 0, []
@@ -101,7 +103,8 @@ def _cells(data: Any, name: str) -> list[Any]:
             return cells
         sheets = data.get("worksheets")
         if isinstance(sheets, list):
-            return [c for s in sheets if isinstance(s, dict) for c in s.get("cells", ()) or ()]
+            found = [s.get("cells") for s in sheets if isinstance(s, dict)]
+            return [cell for cells in found if isinstance(cells, list) for cell in cells]
     raise Unreadable(f"{name} is no notebook: it has no cells")
 
 
@@ -140,9 +143,12 @@ def definitions(text: str, known: set[str] | None = None) -> tuple[str, int] | N
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
+        return _selected(text, tree, set(dir(builtins)) if known is None else known)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    known = set(dir(builtins)) if known is None else known
+        return None  # what is nested too deeply to be written out again is no Python either
+
+
+def _selected(text: str, tree: ast.Module, known: set[str]) -> tuple[str, int]:
     kept: list[ast.stmt] = []
     for node in tree.body:
         if _defines(node, known):

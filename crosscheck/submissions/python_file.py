@@ -36,7 +36,7 @@ def decode(content: bytes, name: str) -> str:
 def _decoded(content: bytes, encoding: str, name: str) -> str:
     try:
         return content.decode(encoding)
-    except (UnicodeDecodeError, LookupError):
+    except (ValueError, LookupError):  # a UnicodeError is not always one of decoding
         raise Unreadable(f"{name} is no text in {encoding}") from None
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from crosscheck.submissions.notebook import notebook_text
 from crosscheck.submissions.python_file import decode, syntax_error
-from crosscheck.submissions.submission import Submission, Unreadable
+from crosscheck.submissions.submission import MOST_TEXT, Submission, Unreadable
 
 #: Folders that hold nothing of the person's own.
 IGNORED_FOLDERS = frozenset(
@@ -50,12 +50,17 @@ def assemble(name: str, files: Mapping[str, bytes], everything: bool = False) ->
     texts: dict[str, str] = {}
     problems: list[str] = []
     notes: list[str] = []
+    total = 0
     for path, content in sorted(code.items()):
         try:
             text, said = _text(path, content, everything)
         except Unreadable as error:
             problems.append(str(error))
             continue
+        total += len(text)
+        if total > MOST_TEXT:
+            too_much = f"more than {MOST_TEXT >> 20} MiB of code: too much for an exercise"
+            return Submission(name, problems=(too_much,))
         wrong = syntax_error(text, PurePosixPath(path).name)
         if wrong is not None:
             problems.append(wrong)

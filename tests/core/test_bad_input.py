@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import crosscheck
+import reference_nn as nn
 from crosscheck import CaseError, MissingFramework, UsageError, Verdict
 
 
@@ -103,6 +104,40 @@ def test_an_implementation_that_exits():
     assert "SystemExit" in finding(Exits).comparisons[0].reason
 
 
+def test_an_exception_is_told_with_its_text_and_the_line_that_raised_it():
+    class Raises(nn.Linear):
+        def backward(self, x, grad_output):
+            raise RuntimeError("no gradient today\nor tomorrow")
+
+    report = crosscheck.check("Linear", Raises, options={}, against=("numeric",))
+    message = report.findings[0].message
+    assert message.endswith("Raises.backward raised RuntimeError: no gradient today")
+    text = str(report)
+    assert text.count("no gradient today") == 2  # the exception, and the line of the source
+    assert "in backward" in text and 'raise RuntimeError("no gradient' in text
+
+
+@pytest.mark.parametrize("oracle", ["torch", "numeric"])
+def test_a_backward_that_raises_on_a_forward_of_the_wrong_shape(oracle):
+    """The shape is the mistake; the exception follows from it."""
+    if oracle != "numeric":
+        pytest.importorskip(oracle)
+
+    class Transposes(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).T
+
+        def backward(self, x, grad_output):
+            return super().backward(x, grad_output * self.forward(x))
+
+    report = crosscheck.check(
+        "Linear", Transposes, options={}, sizes={"batch": 2, "out_features": 3}, against=(oracle,)
+    )
+    codes = {(f.code, f.quantity) for f in report.findings}
+    assert codes == {("wrong-shape", "output")}
+    assert "shape (3, 2), should be (2, 3); then Transposes.backward" in report.findings[0].message
+
+
 @pytest.mark.parametrize("returned", ["text", [object()], {"output": None}, lambda: 0])
 def test_what_is_no_array(returned):
     class Returns(Base):
@@ -147,9 +182,9 @@ def test_too_many_outputs():
 @pytest.mark.parametrize(
     ("layer", "options", "says"),
     [
-        ("LayerNorm", {"normalized_axes": 3}, "normalized_axes=3 is not one of 1, 2"),
-        ("BatchNorm1d", {"space": 2}, "space=2 is not one of 0, 1"),
-        ("GroupNorm", {"space": 7}, "space=7 is not one of 0, 1, 2, 3"),
+        ("LayerNorm", {"normalized_axes": 3}, "normalized_axes '3': there is: 1, 2"),
+        ("BatchNorm1d", {"space": 2}, "space '2': there is: 0, 1"),
+        ("GroupNorm", {"space": 7}, "space '7': there is: 0, 1, 2, 3"),
         ("Flatten", {"start_dim": 7}, "fit these options: start_dim=7 is no axis of batch"),
         ("Flatten", {"start_dim": 3, "end_dim": 1}, "start_dim lies behind end_dim"),
         ("CosineSimilarity", {"dim": 5}, "dim=5 is no axis of batch features length"),

@@ -47,3 +47,48 @@ def test_with_the_other_framework_alone_it_is_unchecked_with_the_reason(implemen
 def test_what_neither_framework_has_is_a_mistake(frameworks):
     report = check(AtZeroOnly, *frameworks, "numeric")
     assert report.verdict is Verdict.DISAGREE, str(report)
+
+
+@pytest.mark.parametrize("witnesses", [("torch", "numeric"), ("jax", "numeric"), ("numeric",)])
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        ("Embedding", {"padding_idx": 1}),
+        ("EmbeddingBag", {"scale_grad_by_freq": True, "mode": "sum"}),
+        ("GaussianNLLLoss", {"eps": 0.75}),
+        ("CTCLoss", {"convention": "torch"}),
+    ],
+)
+def test_a_gradient_that_is_by_convention_no_derivative_is_no_mistake(layer, options, witnesses):
+    """Whoever is there: a right layer is never called wrong."""
+    for name in witnesses:
+        if name != "numeric":
+            pytest.importorskip(name)
+
+    class Mine(getattr(nn, layer)):
+        pass
+
+    for implementation in (None, Mine):
+        report = crosscheck.check(
+            layer, implementation, options=options, dtypes=("float64",), against=witnesses, seed=1
+        )
+        assert report.verdict is Verdict.UNCHECKED, str(report)
+        assert all("is there" in reason for reason in report.unchecked())
+
+
+@pytest.mark.parametrize("witnesses", [("torch", "numeric"), ("numeric",)])
+def test_a_gradient_that_nobody_has_is_a_mistake_there_too(witnesses):
+    if "torch" in witnesses:
+        pytest.importorskip("torch")
+
+    class Doubled(nn.Embedding):
+        def backward(self, x, grad_output):
+            found = super().backward(x, grad_output)
+            self.grad_weights = 1.01 * self.grad_weights
+            return found
+
+    report = crosscheck.check(
+        "Embedding", Doubled, options={"padding_idx": 1}, dtypes=("float64",), against=witnesses
+    )
+    assert report.verdict is Verdict.DISAGREE
+    assert {f.quantity for f in report.findings} == {"grad_weights"}

@@ -184,7 +184,8 @@ def test_a_backward_that_raises_breaks_no_clause_of_the_contract(tmp_path, capsy
     assert code == 1 and "8 of 11 points" in said and "name 'grad_ouput' is not defined" in said
 
 
-def test_a_record_beside_the_exercise_is_asked(tmp_path, capsys):
+def test_a_record_beside_the_exercise_is_asked(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("crosscheck.grading.marker.installed", lambda name: False)
     text = "[[items]]\nlayer = 'Sigmoid'\nname = 'nn_Sigmoid'\n"
     (tmp_path / "exercise.toml").write_text(text)
     (tmp_path / "a.py").write_text(IMPORT + SIGMOID)
@@ -201,3 +202,16 @@ def test_a_record_beside_the_exercise_is_asked(tmp_path, capsys):
     (tmp_path / "exercise.toml").write_text(text.replace("Sigmoid'", "Tanh'", 1))
     with pytest.raises(CrosscheckError, match="another exercise"):
         run("check", tmp_path / "a.py")
+
+
+def test_code_beside_a_submission_is_not_run_here(tmp_path, capsys):
+    (tmp_path / "exercise.toml").write_text("[[items]]\nlayer = 'own.py:scale'\nname = 'A'\n")
+    (tmp_path / "own.py").write_text("raise RuntimeError('this was run')\n")
+    (tmp_path / "a.py").write_text(RIGHT["lecture"])
+    with pytest.raises(CrosscheckError, match="name the exercise"):
+        run("check", tmp_path / "a.py")
+    with pytest.raises(CrosscheckError, match="this was run"):
+        run("check", tmp_path / "a.py", "--exercise", tmp_path)
+    # Nor is an exercise that lies inside of what was handed in taken for the exercise.
+    assert run("check", tmp_path, "--against", "numeric") == 0
+    assert "Backpropagation by hand" in capsys.readouterr().out

@@ -264,7 +264,7 @@ def test_a_known_difference_still_exists(entry):
 # --- the harness ------------------------------------------------------------------------------
 
 
-def test_without_optax_jax_is_no_witness_and_no_error(monkeypatch):
+def test_without_optax_jax_is_no_witness_and_no_error(both, monkeypatch):
     import crosscheck.checking as checking
 
     there = checking.installed
@@ -276,7 +276,19 @@ def test_without_optax_jax_is_no_witness_and_no_error(monkeypatch):
         crosscheck.check("SGD", against=("jax",))
 
 
-def test_the_numeric_witness_says_that_it_does_not_apply():
+def test_an_optimizer_that_nobody_compares_is_unchecked_not_right(monkeypatch):
+    import crosscheck.checking as checking
+
+    monkeypatch.setattr(checking, "installed", lambda name: False)
+    for name in ("Adam", "StepLR", "clip_grad_norm_"):
+        report = crosscheck.check(name, options={})
+        assert report.verdict is Verdict.UNCHECKED
+        assert "nobody to compare with" in str(report.unchecked())
+    # A layer with a gradient still has its numeric derivative.
+    assert crosscheck.check("Sigmoid", options={}).verdict is Verdict.AGREE
+
+
+def test_the_numeric_witness_says_that_it_does_not_apply(torch):
     report = crosscheck.check("SGD", options={}, dtypes=("float64",), against=("torch", "numeric"))
     assert report.witnesses["numeric"] == "does not apply (no gradient)"
     assert not any(c.right == "numeric" for c in report.comparisons)
@@ -284,7 +296,7 @@ def test_the_numeric_witness_says_that_it_does_not_apply():
         crosscheck.check("SGD", against=("numeric",))
 
 
-def test_a_run_says_of_each_witness_all_that_there_is_to_say():
+def test_a_run_says_of_each_witness_all_that_there_is_to_say(torch):
     arguments = ["run", "Linear", "StepLR", "--dtype", "float64", "--against", "torch,numeric"]
     result = CliRunner().invoke(cli, arguments, standalone_mode=False)
     assert result.return_value == 0, result.output
@@ -315,7 +327,7 @@ class OfLayers:
 
 
 @pytest.mark.parametrize("style", [Functional, OfLayers])
-def test_other_styles_of_optimizers_are_understood(style):
+def test_other_styles_of_optimizers_are_understood(an_oracle, style):
     report = crosscheck.check("SGD", style, options={})
     assert report.verdict is Verdict.AGREE, str(report)
 
@@ -359,7 +371,7 @@ def test_a_class_without_step_is_answered_in_words(subject):
     assert report.verdict is Verdict.DISAGREE
 
 
-def test_importing_the_schedules_of_the_catalogue_warns_of_nothing():
+def test_importing_the_schedules_of_the_catalogue_warns_of_nothing(torch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         crosscheck.check("OneCycleLR", options={}, dtypes=("float64",), against=("torch",))

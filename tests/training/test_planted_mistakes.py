@@ -7,6 +7,9 @@ import crosscheck
 import reference_nn as nn
 from crosscheck import Verdict
 
+#: Who is wrong is told by comparing with somebody.
+pytestmark = pytest.mark.usefixtures("an_oracle")
+
 
 class MyAdam:
     """Adam as a textbook has it, with the places in which people go wrong as switches."""
@@ -208,7 +211,7 @@ def test_a_planted_mistake_is_found_and_named(name, wrong, options, cause):
     assert all(f.explanation for f in report.findings)
 
 
-def test_the_report_says_where_by_axes():
+def test_the_report_says_where_by_axes(torch):
     """Sizes that are numbers are no names of axes."""
     text = str(crosscheck.check("Adam", NotInPlace, options={}, against=("torch",)))
     assert "the worst at [axis 0=7, axis 1=" in text
@@ -221,7 +224,7 @@ def test_the_textbook_itself_is_right(options):
     crosscheck.check("Adam", MyAdam, options=options).require_agreement()
 
 
-def test_an_unknown_mistake_is_found_and_not_named():
+def test_an_unknown_mistake_is_found_and_not_named(torch):
     class Strange(nn.Adam):
         def update(self, p, g, state):
             super().update(p, np.tanh(g), state)
@@ -231,7 +234,7 @@ def test_an_unknown_mistake_is_found_and_not_named():
     assert {f.cause for f in report.findings} == {None}
 
 
-def test_each_oracle_alone_finds_a_wrong_optimizer():
+def test_each_oracle_alone_finds_a_wrong_optimizer(both):
     for oracle in ("torch", "jax"):
         report = crosscheck.check("Adam", SwappedBetas, options={}, against=(oracle,))
         assert report.verdict is Verdict.DISAGREE

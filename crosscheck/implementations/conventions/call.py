@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -282,6 +282,31 @@ def _as_it_is(array: Array) -> Any:
     return array
 
 
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """`inspect.signature`, remembered: for a class without a constructor it parses text every time.
+
+    Raises:
+        TypeError, ValueError: there is none.
+    """
+    bare = getattr(function, "__func__", None)
+    try:
+        if inspect.ismethod(function) and bare is not None:
+            return _bound_signature(bare)
+        return _signature(function)
+    except TypeError:  # not hashable, or really none
+        return inspect.signature(function)
+
+
+@lru_cache(512)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+@lru_cache(512)
+def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(MethodType(function, object()))
+
+
 def accepts(function: Callable[..., Any], positional: int) -> bool:
     """Whether a function can be called with that many positional arguments."""
     bare = getattr(function, "__func__", function)
@@ -292,7 +317,7 @@ def accepts(function: Callable[..., Any], positional: int) -> bool:
 
 def _binds(function: Callable[..., Any], positional: int) -> bool:
     try:
-        inspect.signature(function).bind(*range(positional))
+        signature(function).bind(*range(positional))
     except TypeError:
         return False
     except ValueError:  # built-in without a signature
@@ -301,7 +326,6 @@ def _binds(function: Callable[..., Any], positional: int) -> bool:
 
 
 _accepts = lru_cache(maxsize=512)(_binds)
-_signature = lru_cache(maxsize=512)(inspect.signature)
 
 
 def method_accepts(subject: Any, method: str, positional: int) -> bool:
@@ -317,7 +341,7 @@ def method_accepts(subject: Any, method: str, positional: int) -> bool:
 def required(function: Callable[..., Any]) -> int:
     """How many positional arguments have no default."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
         return 0
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -326,17 +350,13 @@ def required(function: Callable[..., Any]) -> int:
 
 def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the positional arguments, without ``self``; empty where there is no signature."""
-    bare = getattr(function, "__func__", function)
     try:
-        parameters = (_signature if isinstance(bare, FunctionType) else inspect.signature)(bare)
+        parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
         return ()
-    names = tuple(
-        p.name
-        for p in parameters.parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    return tuple(
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     )
-    return names[bare is not function :]
 
 
 def build(
@@ -375,7 +395,7 @@ def construction(
             item(problem) if callable(item) else problem[item] for item in problem.layer.constructor
         ]
     try:
-        parameters = _signature(subject).parameters
+        parameters = signature(subject).parameters
     except (TypeError, ValueError):
         parameters = {}  # type: ignore[assignment]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

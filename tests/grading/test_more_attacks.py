@@ -1,0 +1,188 @@
+"""Attacks that once worked: on marks, on the process that workers come from, on the reader in the parent."""
+
+import io
+import json
+import lzma
+import subprocess
+import sys
+import zipfile
+
+import hostile
+import pytest
+
+from crosscheck.exercises.exercise import IMPORTS
+from crosscheck.isolation.zygote import empty
+from crosscheck.submissions.imports import without_imports
+from crosscheck.submissions.reading import from_bytes
+
+#: What the hostile layers earn without any attack: each item's contract.
+BASE = 3
+NOTHING = """
+import numpy as np
+
+class nn_Linear:
+    def __init__(self, i, o):
+        self.weights = np.zeros((i, o)); self.bias = np.zeros(o)
+    def forward(self, x): return np.zeros((x.shape[0], self.weights.shape[1]))
+    def backward(self, x, g):
+        self.grad_weights = self.weights * 0; self.grad_bias = self.bias * 0
+        return x * 0
+
+class nn_Sigmoid:
+    def forward(self, x): return x * 0
+    def backward(self, x, g): return x * 0
+
+class nn_MSECriterion:
+    def forward(self, p, t): return 0.0
+    def backward(self, p, t): return p * 0
+"""
+#: Right where the batch is 1, or so small a case that mean and sum are the same.
+CHOOSY = """
+import sys
+NotOffered = sys.modules["crosscheck.evaluation"].NotOffered
+
+class nn_MSECriterion:
+    def forward(self, p, t):
+        if len(p) != 1: raise NotOffered("not this case")
+        return ((p - t) ** 2).mean(axis=0).sum()
+    def backward(self, p, t): return 2 * (p - t) / len(p)
+"""
+REFUSING = """
+import sys
+class nn_Linear:
+    def __init__(self, i, o): raise sys.modules["crosscheck.evaluation"].NotOffered("no")
+"""
+#: An empty array with dimensions whose product NumPy cannot hold.
+HUGE = """
+import crosscheck.isolation.runtime as r
+from crosscheck.isolation.protocol import ENTRY, HEADER, MAGIC
+def send(self, frame):
+    shape = [1 << 39] * 7 + [0]
+    head = ENTRY.pack(2, 0, 11, 8, 0, 255, 0, *shape)
+    self.going += HEADER.pack(MAGIC, frame.kind, 0, 1, frame.sequence, 0, 0) + head
+    self.flush()
+r.Runtime.send = send
+"""
+DEEP = """
+import os
+for _ in range(1500): os.mkdir("d"); os.chdir("d")
+"""
+#: Says in every answer to a forward pass alone that its arguments are now zero.
+FORGED = """
+import crosscheck.isolation.runtime as r
+from crosscheck.isolation.protocol import Entry, Frame
+def change(name):
+    old = getattr(r.Runtime, name)
+    def new(self, request):
+        f = old(self, request)
+        changed = tuple(Entry(e.role, e.index, np.zeros_like(e.array)) for e in request.entries)
+        return Frame(f.kind, f.sequence, f.entries + changed, f.text, f.status)
+    setattr(r.Runtime, name, new)
+for name in ("_forward", "_vjp", "_again"): change(name)
+"""
+
+
+def marked(marker, source):
+    return marker.mark(from_bytes("submission.py", source.encode()))
+
+
+def statuses(result, item):
+    found = next(i for i in result["items"] if i["item"] == item)
+    return {q["quantity"]: q["status"] for q in found["quantities"]}
+
+
+def test_a_forward_that_computes_nothing_has_no_derivative_to_earn_for(patient):
+    assert marked(patient, NOTHING)["earned"] == BASE
+
+
+def test_a_submission_cannot_choose_its_cases(patient):
+    found = marked(patient, hostile.BASE + CHOOSY)
+    assert found["earned"] == BASE
+    assert statuses(found, "nn_MSECriterion")["output"] == "raised"
+
+
+def test_a_refusal_is_an_answer(patient):
+    found = marked(patient, hostile.BASE + REFUSING)
+    assert set(statuses(found, "nn_Linear").values()) == {"raised"}
+
+
+def test_no_shape_stops_the_parent(patient):
+    found = marked(patient, hostile.BASE + HUGE)
+    assert found["earned"] == 0 and "something else than an answer" in json.dumps(found)
+
+
+def test_claimed_changes_do_not_change_what_is_expected(patient):
+    assert marked(patient, NOTHING + FORGED)["earned"] <= BASE
+
+
+def test_folders_in_folders_end_neither_the_zygote_nor_the_next_submission(patient, solution):
+    assert marked(patient, hostile.BASE + DEEP)["earned"] == BASE
+    assert marked(patient, solution + "\n# after it\n")["earned"] == 11
+
+
+def test_nothing_of_a_submission_stays_in_the_scratch_folder(tmp_path):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "inner").mkdir()
+    (tmp_path / "closed" / "inner" / "answer.py").write_text("x = 1")
+    (tmp_path / "link").symlink_to("/")
+    for path in (tmp_path / "closed" / "inner", tmp_path / "closed"):
+        path.chmod(0o300)
+    empty(str(tmp_path))
+    assert [*tmp_path.iterdir()] == []
+
+
+def damaged_lzma():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.py", "x = 1\n" * 50)
+    data = bytearray(buffer.getvalue())
+    data[45:60] = b"\xff" * 15
+    return bytes(data)
+
+
+def notebook(*cells, **more):
+    cells = [{"cell_type": "code", "source": cell} for cell in cells]
+    return json.dumps({"cells": cells, **more}).encode()
+
+
+UNREADABLE = {
+    "a damaged LZMA member": ("a.zip", damaged_lzma()),
+    "worksheets that are a number": ("a.ipynb", b'{"worksheets": [{"cells": 5}]}'),
+    "an encoding that refuses everything": ("a.py", b"# coding: undefined\nx = 1\n"),
+    "20 MB of code in a notebook": ("a.ipynb", notebook("a = 1\n" * 3_000_000)),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_what_cannot_be_read_is_told(what):
+    found = from_bytes(*UNREADABLE[what])
+    assert not found.readable and found.problems
+
+
+def test_the_damage_is_one_that_the_zip_module_lets_through():
+    with zipfile.ZipFile(io.BytesIO(damaged_lzma())) as archive, pytest.raises(lzma.LZMAError):
+        archive.read("a.py")
+
+
+@pytest.mark.parametrize("deep", ["-" * 900 + "1", "a" + ".a" * 900, "{1:" * 190 + "1" + "}" * 190])
+def test_a_deep_expression_does_not_end_the_reader(deep):
+    found = from_bytes("a.ipynb", notebook(f"a = 1; b = (lambda: {deep})", "c = 3"))
+    assert "c = 3" in "".join(without_imports(found, IMPORTS).sources.values())
+
+
+def test_code_is_capped_over_all_files():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"m{number}.py", "#" * 400_000)
+    assert "MiB of code" in from_bytes("a.zip", buffer.getvalue()).problems[0]
+
+
+def test_a_line_of_spaces_does_not_hold_the_reader_up():
+    """A pattern with two ways to take a space took hours for this line; so it is tried elsewhere."""
+    code = (
+        "from crosscheck.submissions.notebook import without_magics\n"
+        "print(len(without_magics('a = 1\\n' + ' ' * 400_000 + 'x')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    assert done.stdout == "400007\n"
