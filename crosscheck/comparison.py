@@ -15,6 +15,7 @@ import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.spec import Array
+from crosscheck.tolerance import largest, largest_finite
 
 #: The name of the numeric witness.
 NUMERIC = "numeric"
@@ -145,7 +146,7 @@ def compare_arrays(left: Array, right: Array, tolerance: float, *, dtype: bool =
     outcome = _compare(left, right, tolerance, dtype)
     if outcome.verdict is not Verdict.AGREE or left.dtype.kind != "f":
         return outcome
-    ulp = float(np.spacing(_largest(right)))
+    ulp = float(np.spacing(largest_finite(right)))
     limit = (tolerance + (outcome.error or 0.0)) * (1 + 2.0**-40) + 2 * ulp
     if not _control_noticed(left, right, tolerance, limit):
         return replace(
@@ -179,7 +180,7 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
         return Outcome(Verdict.AGREE, 0.0, 0.0)
     with np.errstate(all="ignore"):
         difference = _double(left) - _double(right)
-        error = float(np.max(np.abs(difference)))
+        error = largest(difference)
     if np.isfinite(error):  # so is everything on both sides, and nothing needs to be masked
         return judged(error)
     nan_left, nan_right = np.isnan(left), np.isnan(right)
@@ -192,32 +193,26 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
         worst = "NaN" if nan_left.any() or nan_right.any() else "Inf"
         who = "got" if (~finite_left).any() else "expected"
         return differ(Kind.NON_FINITE, f"{who} {worst} in {count} of {right.size} elements")
-    return judged(float(np.max(np.abs(np.where(infinite, 0.0, difference)))))
+    return judged(largest(np.where(infinite, 0.0, difference)))
 
 
 def _control_noticed(left: Array, right: Array, tolerance: float, limit: float) -> bool:
     """Plant an error of the limit where it is hardest to see: against the largest difference."""
     exact, planted = _double(right), left.astype(np.float64)
     with np.errstate(all="ignore"):
-        difference = planted - exact
-    difference = np.where(np.isfinite(difference), difference, 0.0)
-    position = np.unravel_index(int(np.argmax(np.abs(difference))), left.shape)
+        distance = np.abs(planted - exact)
+    if not np.isfinite(largest(distance)):
+        distance = np.where(np.isfinite(distance), distance, 0.0)
+    position = np.unravel_index(int(np.argmax(distance)), left.shape)
     if not np.isfinite(planted[position]):
         return True  # infinities everywhere, equal ones: there is no limit to test
-    planted[position] -= np.copysign(limit, difference[position])
+    del distance
+    planted[position] -= np.copysign(limit, planted[position] - exact[position])
     return _compare(planted, exact, tolerance, False).verdict is Verdict.DISAGREE
 
 
 def _double(array: Array) -> Array:
     return array.astype(np.float64, copy=False)
-
-
-def _largest(array: Array) -> float:
-    """The largest magnitude of the finite elements."""
-    found = float(np.max(np.abs(array)))
-    if not np.isfinite(found):
-        found = float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
-    return found
 
 
 def compare_numbers(left: float, right: float, tolerance: float, smallest: float) -> Outcome:

@@ -123,13 +123,12 @@ def measure(
     size: dict[str, float] = {}
     outputs: set[str] = set()
     overflows: set[str] = set()
-    points = [(values, cotangents)]
-    points += [(_near(values, rng), _turned(cotangents, rng)) for _ in range(NEARBY)]
-    for number, (point, upstream) in enumerate(points):
-        single, single_up = cast(point, "float32"), cast(upstream, "float32")
+    for number in range(1 + NEARBY):
+        point = cast(_near(values, rng) if number else values, "float32")
+        upstream = cast(_turned(cotangents, rng) if number else cotangents, "float32")
         for name, bound in witnesses.items():
             try:
-                low, high = both_precisions(bound, single, single_up)
+                low, high = both_precisions(bound, point, upstream)
             except ImplementationError:
                 continue
             if number == 0 and exact_in_single:
@@ -138,17 +137,15 @@ def measure(
             rounded = quantities(low)
             for quantity, exact in quantities(high).items():
                 found = rounded.get(quantity)
-                finite = np.isfinite(exact)
                 if found is None or found.shape != exact.shape or exact.dtype.kind != "f":
                     continue
                 if number == 0:
                     terms[quantity] = max(1.0, upstream_elements / max(exact.size, 1))
-                    size[quantity] = max(size.get(quantity, 0.0), largest(exact[finite]))
-                    if not np.isfinite(found[finite]).all():
+                    size[quantity] = max(size.get(quantity, 0.0), largest_finite(exact))
+                    if (np.isfinite(exact) & ~np.isfinite(found)).any():
                         overflows.add(quantity)
-                finite &= np.isfinite(found)
-                error = largest((found.astype(np.float64) - exact)[finite])
-                e32[quantity] = max(e32.get(quantity, 0.0), error)
+                e32[quantity] = max(e32.get(quantity, 0.0), largest_finite(found - exact))
+            del low, high, rounded, exact, found  # large ones, before the next witness is asked
     upstream_size = max((largest(a) for a in cotangents.values()), default=0.0)
     given = max((largest(a) for a in values.values() if a.dtype.kind == "f"), default=0.0)
     names = ", ".join(witnesses)
@@ -165,8 +162,14 @@ def quantities(evaluation: Evaluation) -> dict[str, Array]:
 
 
 def largest(array: Array) -> float:
-    """The largest magnitude, 0 for an empty array."""
-    return float(np.max(np.abs(array), initial=0.0))
+    """The largest magnitude, 0 for an empty array; NaN if there is one."""
+    return max(float(np.max(array, initial=0.0)), -float(np.min(array, initial=0.0)))
+
+
+def largest_finite(array: Array) -> float:
+    """The largest magnitude of the finite elements, 0 where there are none."""
+    found = largest(array)
+    return found if np.isfinite(found) else largest(np.asarray(array)[np.isfinite(array)])
 
 
 def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:

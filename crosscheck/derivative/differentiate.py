@@ -27,8 +27,6 @@ from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 #: The real difference that confirms a complex step is at least this good: between kinks, and where
 #: the function is smooth within large steps.
 CONFIRM, CONFIRM_SMOOTH = 1e-6, 1e-11
-#: Steps along all blocks at once: that is further than along some, so they are four times smaller.
-TOGETHER = tuple(exponent + 2 for exponent in EXPONENTS)
 #: Where three large steps settle worse than this, a fourth does not confirm a complex step.
 HOPEFUL = 1e-4
 #: An estimate worse than this share of the natural size is no plateau.
@@ -114,12 +112,16 @@ def _confirmed_together(
         return False
     if not moves(joint.values, joint.direction, 2.0 ** -EXPONENTS[0]):
         return False
+    # A sum over m inputs moves by sqrt(m) steps, and n elements are about m² weights.
+    count = sum(v.size for v in joint.direction.values())
+    shift = 1 + round(np.log2(count) / 4)
+    exponents = [exponent + shift for exponent in EXPONENTS]
     total, smallest = sum(value for value, _ in known), min(size for _, size in known)
 
     def done(rungs: list[Rung]) -> bool:
         found = best(rungs, noise.real)
         enough = CONFIRM * smallest
-        if len(rungs) < len(TOGETHER):  # a further step may be sharper
+        if len(rungs) < len(exponents):  # a further step may be sharper
             enough = min(enough, CONFIRM_SMOOTH * found.size)
         return (
             jump(rungs, noise.real) is None
@@ -127,7 +129,7 @@ def _confirmed_together(
             and abs(total - found.value) <= found.error
         )
 
-    return climb(joint, [], TOGETHER, budget, done)
+    return climb(joint, [], exponents, budget, done)
 
 
 def _another(one: Array, other: Array) -> bool:
