@@ -13,7 +13,6 @@ from crosscheck.differences import ANY, Difference
 if TYPE_CHECKING:
     from crosscheck.panel import Panel
 
-
 def known_differences(
     panel: Panel, case: Case, found: Sequence[Comparison], follows: Callable[[str], bool]
 ) -> list[Comparison]:
