@@ -18,7 +18,7 @@ from crosscheck.exercises.judging import Judged, drawn
 from crosscheck.exercises.marking import plain
 from crosscheck.finding import Finding
 from crosscheck.grading.recording import Record, rehearse
-from crosscheck.grading.rehearsal import Deviated, Rehearsed, Script
+from crosscheck.grading.rehearsal import Deviated, Encore, Rehearsed, Script
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.isolation import Level, Limits, Worker, Zygote, open_worker, shared
 from crosscheck.isolation.text import one_line, printable
@@ -116,7 +116,7 @@ class Marker:
         )
         self.zygote.require(settings.level)
         self.scripts: dict[tuple[str, ...], Script] = {}
-        self.remembered: OrderedDict[tuple[str, bytes], Judged] = OrderedDict()
+        self.remembered: OrderedDict[tuple[str, bytes], tuple[Judged, Encore]] = OrderedDict()
         self.lengths: dict[tuple[str, ...], int] = {}
         self.met = 0
 
@@ -162,9 +162,11 @@ class Marker:
         answers = worker.rehearse(item, script)
         key = (item.title, answers or b"")
         if answers is not None and key in self.remembered:
-            self.met += 1
-            self.remembered.move_to_end(key)
-            return self.remembered[key]
+            known, asked = self.remembered[key]
+            if worker.repeats(asked):
+                self.met += 1
+                self.remembered.move_to_end(key)
+                return known
         try:
             found, witnesses = judged()
         except Deviated:
@@ -176,8 +178,8 @@ class Marker:
             self.scripts[names] = Script.of(heard)
             self.lengths[names] = len(heard)
             self.remembered.clear()
-        elif answers is not None:
-            self.remembered[key] = light
+        elif answers is not None and (encore := worker.encore()) is not None:
+            self.remembered[key] = light, encore
             if len(self.remembered) > REMEMBERED:
                 self.remembered.popitem(last=False)
         return light
@@ -224,6 +226,17 @@ class Rehearsing:
             return self.worker.implementation(names, layer, **options)
         self._first = ready
         return ready
+
+    def repeats(self, encore: Encore) -> bool:
+        """Whether what was rehearsed answers the same beyond the script, too."""
+        same = self._ready is not None and self._ready.repeats(encore)
+        if not self.worker.alive:
+            self.forget()
+        return same
+
+    def encore(self) -> Encore | None:
+        """What was asked beyond the script in the last check; None if there was no whole check."""
+        return self._first.encore() if self._first is not None else None
 
     def heard(self) -> list[Any]:
         """What was asked of the implementation of the last rehearsal."""
