@@ -4,7 +4,8 @@
     python -m benchmarks.speed --catalogue  # the whole catalogue too, cold and warm
     python -m benchmarks.speed --quick      # small sizes, few repetitions: does it run?
 
-Results go to benchmarks/results/speed.json, the plot to docs/_static/speed.png.
+Results go to benchmarks/results/speed.json, the plot to docs/_static/speed.png, the tables to
+docs/speed.md. Torch computes with one thread.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import crosscheck
+from benchmarks.speed_page import write_page
 from crosscheck import sampling
 from crosscheck.case import Case
 from crosscheck.checking import assemble, examine
@@ -163,13 +165,14 @@ DEAR = {"torch gradcheck, slow": 20_000, "chex": 2_000, "a loop of central diffe
 
 
 def median(function: Callable[[], None], runs: int) -> float:
-    """Median seconds of a warm call."""
-    function()
+    """Median CPU seconds of a warm call, so that other load on the machine does not count."""
+    if runs > 1:
+        function()
     times = []
     for _ in range(runs):
-        started = time.perf_counter()
+        started = time.process_time()
         function()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return statistics.median(times)
 
 
@@ -282,7 +285,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         points = [(r["parameters"], r["seconds"][name]) for r in rows if name in r["seconds"]]
         width = 2.5 if name == "crosscheck" else 1.2
         axes.plot(*zip(*points, strict=True), marker="o", label=name, linewidth=width)
-    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="seconds, warm, median")
+    axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="CPU seconds, warm, median")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -321,8 +324,13 @@ def main() -> None:
     if not options.quick:
         folder = HERE / "results"
         folder.mkdir(exist_ok=True)
-        (folder / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+        path = folder / "speed.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        if "catalogue" in before and not options.catalogue:
+            result["catalogue"] = before["catalogue"]
+        path.write_text(json.dumps(result, indent=1) + "\n")
         plot(result["cost"], HERE.parent / "docs" / "_static" / "speed.png")
+        write_page()
 
 
 if __name__ == "__main__":

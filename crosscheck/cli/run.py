@@ -81,7 +81,7 @@ def run(
 ) -> int:
     """The main job: reference_nn's layers against PyTorch, JAX and numeric differentiation."""
     from crosscheck.families import catalogue
-    from crosscheck.implementations.jax_function import use_compilation_cache
+    from crosscheck.implementations.jax_compilation import use_compilation_cache
     from crosscheck.parallel import check_all
 
     wanted = [catalogue[name].name for name in layers] or list(catalogue)

@@ -8,27 +8,19 @@ has aborted processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, cast
-from crosscheck.implementations.device import current
+from crosscheck.implementations.device import current, jax_device
+from crosscheck.implementations.jax_compilation import quick_options
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
 
 #: Below this many elements a program runs in microseconds however it is compiled; what counts is
 #: the time to compile it.
 SMALL = 50_000
-#: Compiling without optimisation takes two thirds of the time, without XLA's fusion emitters (each
-#: fusion is an LLVM module of its own) half of that, and as one module, not 32 to be compiled in
-#: parallel, six tenths again.
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
 
 
 class JaxImplementation:
@@ -100,7 +92,7 @@ class JaxBound:
 
         total = sum(int(np.prod(t.shape(problem), dtype=np.int64)) for t in problem.given.values())
         self._small = total < SMALL
-        options = _quick() if self._small else None
+        options = quick_options(jax) if self._small else None
         self._forward = jax.jit(run, compiler_options=options)
         self._vjp = jax.jit(vjp, compiler_options=options)
         self._both = jax.jit(both, compiler_options=options)
@@ -131,34 +123,12 @@ class JaxBound:
         # What jax aliases instead of copying it does not change, and answers are copied.
         arguments = tuple({k: np.asarray(a, order="C") for k, a in d.items()} for d in arguments)
         try:
-            with jax.enable_x64(True), jax.default_device(_device(current())):
+            with jax.enable_x64(True), jax.default_device(jax_device(current())):
                 return jax.tree_util.tree_map(np.array, function(*arguments))
         except ImplementationError:
             raise
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s {what}", error) from error
-
-
-@cache
-def _quick() -> dict[str, Any] | None:
-    """The options of `QUICK` that this version of jaxlib has."""
-    jax = import_jax()
-
-    def known(options: dict[str, Any]) -> bool:
-        try:
-            jax.jit(lambda: 0, compiler_options=options)()
-        except Exception:  # an option that is not there; each version says it in its own way
-            return False
-        return True
-
-    if known(QUICK):
-        return QUICK
-    return {name: value for name, value in QUICK.items() if known({name: value})} or None
-
-
-@cache
-def _device(kind: str) -> Any:
-    return import_jax().devices(kind)[0]
 
 
 def import_jax() -> Any:
@@ -171,23 +141,3 @@ def import_jax() -> Any:
     import jax
 
     return jax
-
-
-def use_compilation_cache(folder: str) -> None:
-    """Keep compiled programs in a folder, for this process and those it starts.
-
-    To be called before jax is imported. jax's own variables, where they are set, win.
-    """
-    import os
-    import sys
-
-    settings = {
-        "JAX_COMPILATION_CACHE_DIR": os.path.abspath(folder),
-        # Ours are small and many: by default jax keeps only what took a second to compile.
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
-    if "jax" in sys.modules:
-        raise RuntimeError("the compilation cache has to be chosen before jax is imported")
