@@ -213,19 +213,21 @@ def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 @click.command()
 @click.option("--checks", default=100_000, show_default=True, type=click.IntRange(2))
+@click.option("--against", multiple=True, help="Only these witnesses; by default all.")
 @click.option("--seconds", default=None, type=int, help="Stop after this time; run again to go on.")
 @click.option("-o", "--output", default=RESULT, show_default=True, type=click.Path(path_type=Path))
-def main(checks: int, seconds: int | None, output: Path) -> None:
+def main(checks: int, against: tuple[str, ...], seconds: int | None, output: Path) -> None:
     """False alarms on correct code."""
     started = time.monotonic()
     settings = {"layers": [entry.name for entry in entries()], "C": C, "c": c, "part": PART}
+    settings["against"] = list(against)
     journal = Journal(output.with_suffix(".journal"), settings)
     starts = range(0, checks // 2, PART)
     wanted = [n for n in starts if str(n) not in journal.parts]
     for start in track(wanted, len(starts), "false alarms", done=len(starts) - len(wanted)):
         if seconds is not None and time.monotonic() - started > seconds:
             break
-        part = run(range(start, min(start + PART, checks // 2)))
+        part = run(range(start, min(start + PART, checks // 2)), against or None)
         journal.add(str(start), part)
         _write(journal, output, checks)
     print(_write(journal, output, checks))

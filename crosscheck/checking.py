@@ -187,6 +187,7 @@ def check_cases(
         findings=tuple(findings),
         notes=tuple(notes),
         seconds=time.perf_counter() - started,
+        implementation=implementation,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.spec import Array
+from crosscheck.tolerance import largest, largest_finite
 
 #: The name of the numeric witness.
 NUMERIC = "numeric"
@@ -145,7 +146,7 @@ def compare_arrays(left: Array, right: Array, tolerance: float, *, dtype: bool =
     outcome = _compare(left, right, tolerance, dtype)
     if outcome.verdict is not Verdict.AGREE or left.dtype.kind != "f":
         return outcome
-    ulp = float(np.spacing(np.max(np.abs(_finite(right)), initial=0.0).astype(np.float64)))
+    ulp = float(np.spacing(largest_finite(right)))
     limit = (tolerance + (outcome.error or 0.0)) * (1 + 2.0**-40) + 2 * ulp
     if not _control_noticed(left, right, tolerance, limit):
         return replace(
@@ -161,6 +162,13 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
     def differ(kind: Kind, reason: str, error: float | None = None) -> Outcome:
         return Outcome(Verdict.DISAGREE, error, tolerance, kind=kind, reason=reason)
 
+    def judged(error: float) -> Outcome:
+        if dtype and left.dtype != right.dtype:
+            return differ(Kind.DTYPE, f"dtype {left.dtype}, should be {right.dtype}", error)
+        if not error <= tolerance:
+            return differ(Kind.VALUE, "", error)
+        return Outcome(Verdict.AGREE, error, tolerance)
+
     if left.shape != right.shape:
         return differ(Kind.SHAPE, f"shape {left.shape}, should be {right.shape}")
     if right.size == 0:
@@ -170,6 +178,11 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
         if wrong:
             return differ(Kind.VALUE, f"{wrong} of {right.size} elements differ", float(wrong))
         return Outcome(Verdict.AGREE, 0.0, 0.0)
+    with np.errstate(all="ignore"):
+        difference = _double(left) - _double(right)
+        error = largest(difference)
+    if np.isfinite(error):  # so is everything on both sides, and nothing needs to be masked
+        return judged(error)
     nan_left, nan_right = np.isnan(left), np.isnan(right)
     if nan_left.any() and nan_right.any() and np.array_equal(nan_left, nan_right):
         return Outcome(Verdict.UNCHECKED, reason="both are NaN: NaN agrees with nothing")
@@ -180,32 +193,26 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
         worst = "NaN" if nan_left.any() or nan_right.any() else "Inf"
         who = "got" if (~finite_left).any() else "expected"
         return differ(Kind.NON_FINITE, f"{who} {worst} in {count} of {right.size} elements")
-    both = ~infinite
-    with np.errstate(all="ignore"):
-        difference = np.where(both, left.astype(np.float64) - right.astype(np.float64), 0.0)
-    error = float(np.max(np.abs(difference), initial=0.0))
-    if dtype and left.dtype != right.dtype:
-        return differ(Kind.DTYPE, f"dtype {left.dtype}, should be {right.dtype}", error)
-    if not error <= tolerance:
-        return differ(Kind.VALUE, "", error)
-    return Outcome(Verdict.AGREE, error, tolerance)
+    return judged(largest(np.where(infinite, 0.0, difference)))
 
 
 def _control_noticed(left: Array, right: Array, tolerance: float, limit: float) -> bool:
     """Plant an error of the limit where it is hardest to see: against the largest difference."""
-    exact = right.astype(np.float64)
-    planted = left.astype(np.float64)
+    exact, planted = _double(right), left.astype(np.float64)
     with np.errstate(all="ignore"):
-        difference = np.where(np.isfinite(planted) & np.isfinite(exact), planted - exact, 0.0)
-    position = np.unravel_index(int(np.argmax(np.abs(difference))), left.shape)
+        distance = np.abs(planted - exact)
+    if not np.isfinite(largest(distance)):
+        distance = np.where(np.isfinite(distance), distance, 0.0)
+    position = np.unravel_index(int(np.argmax(distance)), left.shape)
     if not np.isfinite(planted[position]):
         return True  # infinities everywhere, equal ones: there is no limit to test
-    planted[position] -= np.copysign(limit, difference[position])
+    del distance
+    planted[position] -= np.copysign(limit, planted[position] - exact[position])
     return _compare(planted, exact, tolerance, False).verdict is Verdict.DISAGREE
 
 
-def _finite(array: Array) -> Array:
-    return array[np.isfinite(array)]
+def _double(array: Array) -> Array:
+    return array.astype(np.float64, copy=False)
 
 
 def compare_numbers(left: float, right: float, tolerance: float, smallest: float) -> Outcome:

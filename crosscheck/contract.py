@@ -20,6 +20,8 @@ from crosscheck.evaluation import Bound, Evaluation, Implementation, Implementat
 from crosscheck.spec import Values
 from crosscheck.tolerance import quantities
 
+#: The clause that is about manners, not about numbers.
+SILENT = "prints nothing"
 CLAUSES = (
     "inputs unchanged",
     "upstream unchanged",
@@ -28,7 +30,7 @@ CLAUSES = (
     "returns no alias",
     "returns plain arrays",
     "backward belongs to its inputs",
-    "prints nothing",
+    SILENT,
 )
 
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crosscheck.case import Case
-from crosscheck.comparison import NUMERIC, Comparison, Outcome, Verdict
+from crosscheck.comparison import NUMERIC, Comparison, Outcome, Verdict, compare_arrays
 from crosscheck.differences import ANY, Difference
+from crosscheck.evaluation import Evaluation, ImplementationError
+from crosscheck.tolerance import Rounding, quantities
 
 if TYPE_CHECKING:
     from crosscheck.panel import Panel
 
 def known_differences(
-    panel: Panel, case: Case, found: Sequence[Comparison], follows: Callable[[str], bool]
+    panel: Panel, case: Case, found: Sequence[Comparison], mine: Evaluation, rounding: Rounding
 ) -> list[Comparison]:
     """The comparisons, those that an entry of the ledger explains marked as such.
 
@@ -27,9 +29,14 @@ def known_differences(
         panel: who was asked.
         case: the case.
         found: all comparisons of the case.
-        follows: whether the subject gives what reference_nn does, by quantity; asked only if needed.
+        mine: what the subject gives for the case.
+        rounding: as measured on the case.
     """
     result = [*found]
+
+    def follows(quantity: str) -> bool:
+        return _follows_reference(panel, case, mine, quantity, rounding)
+
     for entry in panel.differences:
         if case.kind not in entry.kinds and ANY not in entry.kinds:
             continue
@@ -73,7 +80,23 @@ def _of_few(
         if not wrong or not follows(wrong[0].quantity):
             return {}
     only = f"only {next(iter(panel.oracles))} is there" if panel.oracles else "neither is there"
-    outcome = Outcome(
-        Verdict.UNCHECKED, reason=f"PyTorch and JAX differ here ({entry.slug}), and {only}"
-    )
+    reason = f"PyTorch and JAX differ here ({entry.slug}), and {only}"
+    outcome = Outcome(Verdict.UNCHECKED, reason=reason)
     return {id(c): replace(c, outcome=outcome) for c in wrong}
+
+
+def _follows_reference(
+    panel: Panel, case: Case, mine: Evaluation, quantity: str, rounding: Rounding
+) -> bool:
+    """Whether the subject gives what reference_nn does, if it is not reference_nn itself."""
+    if panel.fallback is None:
+        return True
+    try:
+        answer = panel.fallback.bind(case.problem).vjp(case.arrays(), case.upstream())
+    except ImplementationError:
+        return False
+    got, expected = (quantities(a).get(quantity) for a in (mine, answer))
+    if got is None or expected is None:
+        return False
+    tolerance = rounding.tolerance(quantity, case.dtype)
+    return compare_arrays(got, expected, tolerance).verdict is not Verdict.DISAGREE

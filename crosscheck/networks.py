@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.sampling import DEFAULT_RANGE
 from crosscheck.sampling import build as build_case
 from crosscheck.spec import Array, Layer, Problem, Shape, Tensor
+
+#: Problem of a network → those of its stages: asked for at every call of the subject.
+_PROBLEMS: WeakKeyDictionary[Problem, list[Problem]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,9 @@ class Network(Layer):
         Raises:
             UsageError: a stage's input has another number of axes than the output before it.
         """
-        return [*self.walk(p)]
+        if p not in _PROBLEMS:
+            _PROBLEMS[p] = [*self.walk(p)]
+        return _PROBLEMS[p]
 
     def walk(self, p: Problem) -> Iterator[Problem]:
         """The same one by one: a stage's output needs a size only when the next one is asked for."""

@@ -32,6 +32,7 @@ from crosscheck.derivative import (
 )
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
+from crosscheck.exception import of_an_exception
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
@@ -179,48 +180,12 @@ class Hearing:
         }
         mine = answers[name]
         if isinstance(mine, ImplementationError):
-            return [*self._misshapen(case, mine, answers)] or [self._raised(case, mine, answers)]
+            return of_an_exception(name, self.subject, case, mine, answers)
         found = [*self._pairs(case, answers)]
         if self.panel.numeric and not case.at_kink and case.problem.differentiable:
             heard = {k: a for k, a in answers.items() if isinstance(a, Evaluation)}
             found += self._numeric(case, heard)
-        return known_differences(
-            self.panel, case, found, lambda quantity: self._follows_reference(case, mine, quantity)
-        )
-
-    def _misshapen(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Iterator[Comparison]:
-        """Outputs of the wrong shape, where the forward alone gives them: why its backward raised."""
-        name = self.panel.subject.name
-        try:
-            outputs = self.subject.forward(case.arrays())
-        except ImplementationError:
-            return
-        shapes = case.problem.shapes()
-        trusted = next((k for k, a in answers.items() if isinstance(a, Evaluation)), None)
-        for quantity in case.problem.outputs:
-            array = outputs.get(quantity)
-            if array is None or array.shape == shapes[quantity]:
-                continue
-            reason = f"shape {array.shape}, should be {shapes[quantity]}; then {_first_line(error)}"
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.SHAPE, reason=reason)
-            expected = None
-            if trusted is not None:
-                expected = quantities(self.oracle_answer(trusted, case.dtype)).get(quantity)
-            yield Comparison(
-                case, quantity, name, trusted or "itself", outcome, got=array, expected=expected
-            )
-
-    def _raised(
-        self, case: Case, error: ImplementationError, answers: Mapping[str, Answer]
-    ) -> Comparison:
-        others = [a for k, a in answers.items() if k != self.panel.subject.name]
-        if others and all(isinstance(a, ImplementationError) for a in others):
-            outcome = Outcome(Verdict.UNCHECKED, reason="every witness refuses this case")
-        else:
-            outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
-        return Comparison(case, "output", self.panel.subject.name, "itself", outcome)
+        return known_differences(self.panel, case, found, mine, self.rounding)
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
         problem = case.problem
@@ -267,7 +232,7 @@ class Hearing:
                     Outcome(Verdict.UNCHECKED, reason=f"{who} refuses: {_first_line(answer)}")
                 )
         assert isinstance(left[1], Evaluation) and isinstance(right[1], Evaluation)
-        arrays = [quantities(answer).get(quantity) for answer in (left[1], right[1])]
+        arrays = [_array(answer, quantity) for answer in (left[1], right[1])]
         for who, evaluation, array in zip(
             (left[0], right[0]), (left[1], right[1]), arrays, strict=True
         ):
@@ -308,23 +273,6 @@ class Hearing:
                     continue
                 outcome = Outcome(Verdict.DISAGREE, kind=kind, reason=reason)
                 yield Comparison(case, quantity, name, "itself", outcome, got=array)
-
-    def _follows_reference(self, case: Case, mine: Evaluation, quantity: str) -> bool:
-        """Whether the subject gives what reference_nn does, if it is not reference_nn itself."""
-        if self.panel.fallback is None:
-            return True
-        try:
-            bound = self.panel.fallback.bind(case.problem)
-        except ImplementationError:
-            return False
-        answer = _ask(bound, case.arrays(), case.upstream())
-        if isinstance(answer, ImplementationError):
-            return False
-        got, expected = (quantities(a).get(quantity) for a in (mine, answer))
-        if got is None or expected is None:
-            return False
-        tolerance = self.rounding.tolerance(quantity, case.dtype)
-        return compare_arrays(got, expected, tolerance).verdict is not Verdict.DISAGREE
 
     # --- the numeric witness ---------------------------------------------------------------
 
@@ -506,6 +454,12 @@ def _ask(bound: Bound, values: Values, cotangents: Values) -> Answer:
         return bound.vjp(values, cotangents)
     except ImplementationError as error:
         return error
+
+
+def _array(answer: Evaluation, quantity: str) -> Array | None:
+    """One of `quantities`, without naming the others."""
+    name = quantity.removeprefix("grad_")
+    return answer.outputs.get(quantity) if name == quantity else answer.gradients.get(name)
 
 
 def _first_line(error: BaseException) -> str:

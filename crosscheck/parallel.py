@@ -18,6 +18,7 @@ from crosscheck.errors import CrosscheckError
 
 if TYPE_CHECKING:
     from crosscheck.report import Report
+    from crosscheck.spec import Layer
 
 #: With fewer layers a second process costs more, for importing the frameworks, than it saves.
 WORTHWHILE = 8
@@ -74,7 +75,7 @@ def _pool(
     from crosscheck.families import catalogue
 
     # The layers with the most to compile first, so that none of them is left alone at the end.
-    ordered = sorted(names, key=lambda name: -len(catalogue[name].variants))
+    ordered = sorted(names, key=lambda name: -_programs(catalogue[name]))
     executor = ProcessPoolExecutor(
         min(jobs, len(ordered)), multiprocessing.get_context("spawn"), _begin
     )
@@ -96,6 +97,11 @@ def _pool(
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
         executor.shutdown(cancel_futures=True)
+
+
+def _programs(layer: Layer) -> int:
+    """About how many programs a full run compiles: for each combination of options, and each axis."""
+    return 2 + 2 * len(layer.variants) + len(layer.axes())
 
 
 def _begin() -> None:

@@ -56,6 +56,7 @@ def draw_sizes(
     for name in fixed:
         if name not in axes:
             raise unknown(f"axis of {layer.name}", name, axes)
+    tried: set[tuple[int, ...]] = set()
     for attempt in range(400):
         sizes: dict[str, int] = {}
         common = int(rng.integers(3, 6))
@@ -69,6 +70,9 @@ def draw_sizes(
                 # After many misses distinctness gives way, never validity.
                 free = [n for n in range(low, high + 1) if attempt > 300 or n not in sizes.values()]
                 sizes[axis] = int(rng.choice(free or [*range(low, high + 1)]))
+        if tuple(sizes.values()) in tried:
+            continue
+        tried.add(tuple(sizes.values()))
         problem = layer.problem(options, sizes)
         if misfit(problem) is None:
             return problem

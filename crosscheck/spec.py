@@ -12,7 +12,7 @@ import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -234,7 +234,7 @@ class Problem:
                 f"{sorted([*self.sizes, *self.options])}"
             ) from None
 
-    @property
+    @cached_property
     def differentiable(self) -> tuple[str, ...]:
         """The names of inputs and parameters that have a gradient."""
         return tuple(
@@ -243,13 +243,17 @@ class Problem:
             if tensor.differentiable and tensor.domain.differentiable
         )
 
-    @property
+    @cached_property
     def differentiable_outputs(self) -> tuple[str, ...]:
         """The names of outputs that take a cotangent."""
         return tuple(name for name, tensor in self.outputs.items() if tensor.differentiable)
 
     def shapes(self) -> dict[str, Shape]:
         """Name → shape of every array that is given or returned."""
+        return dict(self._shapes)
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
         return {k: t.shape(self) for k, t in {**self.given, **self.outputs}.items()}
 
     def changed_options(self) -> dict[str, Any]:

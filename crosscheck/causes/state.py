@@ -145,7 +145,8 @@ def _rounded(evidence: Evidence) -> Diagnosis | None:
         with np.errstate(all="ignore"):
             error = float(np.max(np.abs(got - right), initial=0.0))
             exact += int(np.array_equal(got.astype(np.float32), got))
-            touched = float(np.mean(got != right))
+            somewhere = right != 0
+            touched = float(np.mean((got != right)[somewhere])) if somewhere.any() else 0.0
         if not 1e-12 * scale < error < 1e-5 * scale or touched < 0.5:
             return None  # rounding spares next to no element
     return Diagnosis(

@@ -82,14 +82,54 @@ def differentiate(
     whole = {name: v for direction in directions for name, v in direction.items()}
     joint = Line(forward, values, whole, cotangents, base)
     noise, found = _noise(joint, complex_steps), list(refused)
+    lines = [Line(forward, values, direction, cotangents, base) for direction in directions]
+    steps = [complex_step(line) if noise.imaginary is not None else None for line in lines]
+    confirmed = _confirmed_together(joint, steps, noise, budget)
     spent = 2 + joint.evaluations
-    for number, direction in enumerate(directions):
-        line = Line(forward, values, direction, cotangents, base)
-        share = (budget - spent) // (len(directions) - number)
-        probe = _probe(line, noise, share, 0 if number else spent)
+    for number, (line, step) in enumerate(zip(lines, steps, strict=True)):
+        before = 0 if number else spent
+        if confirmed and step is not None:
+            probe = _by_complex_step(line, step, noise, before)
+        else:
+            share = (budget - spent) // (len(lines) - number)
+            probe = _probe(line, step, noise, share, before)
         spent += line.evaluations
         found.append(probe)
     return tuple(found)
+
+
+def _confirmed_together(
+    joint: Line, steps: Sequence[tuple[float, float] | None], noise: _Noise, budget: int
+) -> bool:
+    """Whether differences along all blocks at once confirm the complex steps of all probes.
+
+    Their sum is the derivative along the joint direction. A wrong one shows in it as long as it is
+    large enough, which is asked of each; where it is not, or a kink lies within the large
+    steps, every probe has to be confirmed by itself.
+    """
+    known = [step for step in steps if step is not None]
+    if len(known) < 2 or len(known) < len(steps) or noise.low:
+        return False
+    if not moves(joint.values, joint.direction, 2.0 ** -EXPONENTS[0]):
+        return False
+    # A sum over m inputs moves by sqrt(m) steps, and n elements are about m² weights.
+    count = sum(v.size for v in joint.direction.values())
+    shift = 1 + round(np.log2(count) / 4)
+    exponents = [exponent + shift for exponent in EXPONENTS]
+    total, smallest = sum(value for value, _ in known), min(size for _, size in known)
+
+    def done(rungs: list[Rung]) -> bool:
+        found = best(rungs, noise.real)
+        enough = CONFIRM * smallest
+        if len(rungs) < len(exponents):  # a further step may be sharper
+            enough = min(enough, CONFIRM_SMOOTH * found.size)
+        return (
+            jump(rungs, noise.real) is None
+            and found.error <= enough
+            and abs(total - found.value) <= found.error
+        )
+
+    return climb(joint, [], exponents, budget, done)
 
 
 def _another(one: Array, other: Array) -> bool:
@@ -167,9 +207,13 @@ def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
     """
     if any(array.dtype in (np.float32, np.float16) for array in base.values()):
         return True
-    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-36)
-    # What moves by several roundings of float32 is neither saturated nor at rest.
-    moved = {k: np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k]) for k in far}
+    # Not a smaller step: what float64 rounds would hold a difference of large numbers still as well.
+    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-30)
+    # What moves by several roundings of float32 is neither saturated nor at rest; around 0 every
+    # step is resolved, and what stands still there is flat.
+    moved = {
+        k: (base[k] != 0) & (np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k])) for k in far
+    }
     count = sum(int(np.count_nonzero(m)) for m in moved.values())
     stuck = sum(int(np.count_nonzero(m & (near[k] == base[k]))) for k, m in moved.items())
     inexact = [
@@ -178,7 +222,18 @@ def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
     return count > 0 and (sum(inexact) == 0 or stuck > count / 2)
 
 
-def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
+def _by_complex_step(line: Line, step: tuple[float, float], noise: _Noise, before: int) -> Probe:
+    """The probe of a complex step that differences have confirmed."""
+    value, size = step
+    _, magnitude = line.weigh(dict(line.base))
+    error = 2 * ROUNDING * (noise.imaginary or 0.0)  # its noise comes from few samples
+    error += UNIT_ROUNDOFF * (4 * max(size, abs(value)) + magnitude)
+    return Probe(line.direction, value, error, "complex step", before + line.evaluations, size)
+
+
+def _probe(
+    line: Line, imaginary: tuple[float, float] | None, noise: _Noise, budget: int, before: int
+) -> Probe:
     direction = line.direction
 
     def cost() -> int:
@@ -189,7 +244,6 @@ def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
             direction, cost(), Status.NO_STEP,
             "a step within the spread of the values is below their resolution",
         )  # fmt: skip
-    imaginary = complex_step(line) if noise.imaginary is not None else None
 
     def done(rungs: list[Rung]) -> bool:
         found = best(rungs, noise.real)
@@ -226,10 +280,7 @@ def _probe(line: Line, noise: _Noise, budget: int, before: int) -> Probe:
         reason = f"the one-sided derivatives differ (by {kink:.1e}): the point lies on a kink"
         return _without(direction, cost(), Status.KINK, reason)
     if imaginary is not None and _confirms(real, imaginary):
-        value, size = imaginary
-        error = 2 * ROUNDING * (noise.imaginary or 0.0)  # its noise comes from few samples
-        error += UNIT_ROUNDOFF * (4 * max(size, abs(value)) + magnitude)
-        return Probe(direction, value, error, "complex step", cost(), size)
+        return _by_complex_step(line, imaginary, noise, before)
     natural = max(real.size, SMALL_SLOPE * magnitude)
     if real.error > NO_PLATEAU * natural and not noise.low:
         reason = (

@@ -56,10 +56,12 @@ def draw(values: Values, names: Sequence[str], rng: np.random.Generator) -> dict
 
 def displaced(values: Values, direction: Mapping[str, Array], step: complex) -> dict[str, Array]:
     """``values + step · direction``; blocks that do not move are copied, not shared."""
-    return {
-        name: array + step * direction[name] if name in direction else array.copy()
-        for name, array in values.items()
-    }
+    found = {}
+    for name, array in values.items():
+        found[name] = np.asarray(step * direction[name]) if name in direction else array.copy()
+        if name in direction:
+            found[name] += array  # in place: these may be large
+    return found
 
 
 def moves(values: Values, direction: Mapping[str, Array], step: float) -> bool:

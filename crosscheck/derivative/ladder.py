@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from crosscheck.derivative.line import Line, NotFinite
+from crosscheck.derivative.probe import Array
 
 #: Steps in units of the spread, as exponents of two: halving, where the function is smooth.
 EXPONENTS = (4, 5, 6, 7)
@@ -137,22 +139,10 @@ def _extrapolate(rungs: list[Rung], noise: float) -> Estimate:
     size = float(np.median([rung.size for rung in rungs]))
     chosen = Estimate(rungs[-1].slope, np.inf, size)
     count = len(rungs)
-    # table[j][i]: the extrapolation over rungs i … i+j, and the weights of the slopes in it.
-    table = [[rung.slope for rung in rungs]]
-    weights = [np.eye(count)]
-    squares = np.array([rung.step**2 for rung in rungs])
-    for column in range(1, min(COLUMNS, count)):
-        row, coefficients = [], []
-        for i in range(count - column):
-            far, near = squares[i], squares[i + column]
-            factor = far / (far - near)
-            row.append(factor * table[column - 1][i + 1] + (1 - factor) * table[column - 1][i])
-            coefficients.append(
-                factor * weights[column - 1][i + 1] + (1 - factor) * weights[column - 1][i]
-            )
-        table.append(row)
-        weights.append(np.array(coefficients))
-    per_slope = noise / (np.sqrt(2.0) * np.sqrt(squares))  # noise of one difference quotient
+    weights, amplified = _neville(tuple(rung.step for rung in rungs))
+    slopes = np.array([rung.slope for rung in rungs])
+    # table[j][i]: the extrapolation over rungs i … i+j.
+    table: list[list[float]] = [(w @ slopes).tolist() for w in weights]
     for column, row in enumerate(table):
         for i, value in enumerate(row):
             near = [table[column - 1][i + 1], table[column - 1][i]] if column else []
@@ -166,16 +156,41 @@ def _extrapolate(rungs: list[Rung], noise: float) -> Estimate:
             truncation = max(abs(value - other) for other in near) if near else np.inf
             if count == 2:
                 truncation *= 3  # two slopes may agree by chance
-            rounding = float(np.sqrt(np.sum((weights[column][i] * per_slope) ** 2)))
-            error = TRUNCATION * truncation + ROUNDING * rounding
+            error = TRUNCATION * truncation + ROUNDING * noise * amplified[column][i]
             if error < chosen.error:
                 chosen = Estimate(value, error, size)
     return chosen
 
 
+@lru_cache(maxsize=256)
+def _neville(steps: tuple[float, ...]) -> tuple[list[Array], list[list[float]]]:
+    """Per column of the tableau the weights of the slopes, and what they make of noise in f.
+
+    A difference quotient has the noise of f times ``1 / (sqrt(2) h)``.
+    """
+    count = len(steps)
+    squares = np.array(steps) ** 2
+    weights = [np.eye(count)]
+    for column in range(1, min(COLUMNS, count)):
+        before = weights[-1]
+        far, near = squares[: count - column, None], squares[column:, None]
+        factor = far / (far - near)
+        weights.append(factor * before[1:] + (1 - factor) * before[:-1])
+    per_slope = 1 / (np.sqrt(2.0) * np.array(steps))
+    return weights, [np.sqrt(np.sum((w * per_slope) ** 2, axis=1)).tolist() for w in weights]
+
+
 def is_small(rung: Rung) -> bool:
     """Whether a rung is one of the small steps."""
     return rung.step < 2.0 ** -EXPONENTS[-1]
+
+
+@lru_cache(maxsize=256)
+def _to_zero(steps: tuple[float, ...]) -> Array:
+    """The weights of gaps ``a₀ + a₁h + a₃h³`` whose sum is a₀; of two gaps without the last term."""
+    h = np.array(steps)
+    weights: Array = np.linalg.inv(np.stack([np.ones_like(h), h, h**3][: h.size], axis=1))[0]
+    return weights
 
 
 def jump(rungs: list[Rung], noise: float) -> float | None:
@@ -191,8 +206,7 @@ def jump(rungs: list[Rung], noise: float) -> float | None:
         return None
     size = max(rung.size for rung in rungs)
     steps, gaps = np.array([r.step for r in used]), np.array([r.gap for r in used])
-    columns = [np.ones_like(steps), steps, steps**3][: len(used)]
-    weights = np.linalg.inv(np.stack(columns, axis=1))[0]
+    weights = _to_zero(tuple(steps.tolist()))
     left = float(abs(weights @ gaps))
     rounding = float(np.sqrt(np.sum((weights * noise * np.sqrt(6.0) / steps) ** 2)))
     truncation = 0.0

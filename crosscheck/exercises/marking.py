@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
+from crosscheck.contract import SILENT
 from crosscheck.exercises.exercise import CONTRACT, Exercise, Item
 from crosscheck.finding import Finding
 from crosscheck.mismatch import CODE as MISMATCH
@@ -257,7 +258,8 @@ def _contract(
     findings: Mapping[str, Finding],
     notes: Sequence[str],
 ) -> tuple[Status, Finding | None, str]:
-    clauses = {q: cs for q, cs in of.items() if q.startswith(CONTRACT)}
+    # What is printed is shown to its author; it costs no points.
+    clauses = {q: cs for q, cs in of.items() if q.startswith(CONTRACT) and not q.endswith(SILENT)}
     broken = [findings[q] for q in clauses if q in findings]
     real = [finding for finding in broken if finding.code != MISMATCH]
     if real:

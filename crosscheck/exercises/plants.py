@@ -100,6 +100,12 @@ class _PlantedBound:
         again = getattr(self.inner, "again", self.inner.vjp)
         return self._evaluation(again(values, cotangents), values)
 
+    def between(self, values: Values, others: Values, cotangents: Values) -> Evaluation | None:
+        """See `crosscheck.implementations.numpy_layer`; None where the inner one has no such call."""
+        between = getattr(self.inner, "between", None)
+        found = None if between is None else between(values, others, cotangents)
+        return None if found is None else self._evaluation(found, {})
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.inner, name)
         if name == "reread":  # what is read again carries the error too

@@ -94,7 +94,7 @@ def grade(
     chosen = load(exercise)
     if require is not None:
         shared(extra(chosen)).require(Level.named(require))
-    entries = {entry.student: entry for entry in course(submissions)}
+    students = sorted(entry.student for entry in course(submissions))
     target = Path(out)
     given = None if oracle is None else Record.load(oracle)
     number = _seed(seed, given)
@@ -111,7 +111,7 @@ def grade(
             scripts=scripts,
         )
         make, width = _executor(executor, scheduler, processes)
-        todo = _todo(entries.values(), journal)
+        todo = _todo(course(submissions), journal)
         marked = 0
         for outcomes in scheduling.run(
             settings, todo, make, width, _failed(chosen), executor is None
@@ -120,8 +120,8 @@ def grade(
             journal.add(fresh)
             marked += len(fresh)
             if progress is not None and fresh:
-                progress(fresh[-1]["student"], len(journal.done), len(entries))
-        return _written(journal, sorted(entries), target, chosen, wanted, marked)
+                progress(fresh[-1]["student"], len(journal.done), len(students))
+        return _written(journal, students, target, chosen, wanted, marked)
 
 
 def _seed(seed: int | None, given: Record | None) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from crosscheck.evaluation import Evaluation, ImplementationError
+from crosscheck.evaluation import Evaluation, ImplementationError, cast
 from crosscheck.implementations.device import current
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
@@ -21,9 +21,14 @@ from crosscheck.spec import Array, Problem, Values
 #: Below this many elements a program runs in microseconds however it is compiled; what counts is
 #: the time to compile it.
 SMALL = 50_000
-#: Compiling without optimisation takes two thirds of the time, and without XLA's fusion emitters
-#: (each fusion is an LLVM module of its own) half of that.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+#: Compiling without optimisation takes two thirds of the time, without XLA's fusion emitters (each
+#: fusion is an LLVM module of its own) half of that, and as one module, not 32 to be compiled in
+#: parallel, six tenths again.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 class JaxImplementation:
@@ -94,32 +99,40 @@ class JaxBound:
             return vjp(values, cotangents), vjp(double(values), double(cotangents))
 
         total = sum(int(np.prod(t.shape(problem), dtype=np.int64)) for t in problem.given.values())
-        options = _quick() if total < SMALL else None
+        self._small = total < SMALL
+        options = _quick() if self._small else None
         self._forward = jax.jit(run, compiler_options=options)
         self._vjp = jax.jit(vjp, compiler_options=options)
         self._both = jax.jit(both, compiler_options=options)
 
     def forward(self, values: Values) -> dict[str, Array]:
         """Outputs and new buffers."""
-        return _collect(self._run("forward", self._forward, dict(values)))
+        found: dict[str, Array] = self._run("forward", self._forward, dict(values))
+        return found
 
     def vjp(self, values: Values, cotangents: Values) -> Evaluation:
         """Outputs, and gradients by reverse-mode differentiation."""
-        outputs, gradients = self._run("vjp", self._vjp, dict(values), dict(cotangents))
-        return Evaluation(_collect(outputs), _collect(gradients))
+        return Evaluation(*self._run("vjp", self._vjp, dict(values), dict(cotangents)))
 
     def both_precisions(self, values: Values, cotangents: Values) -> tuple[Evaluation, Evaluation]:
-        """The same in float32 and in float64, compiled as one program: half the compilations."""
-        found = self._run("vjp", self._both, dict(values), dict(cotangents))
-        low, high = (Evaluation(_collect(o), _collect(g)) for o, g in found)
-        return low, high
+        """The same in float32 and in float64, compiled as one program: half the compilations.
+
+        Of large arrays one after the other, because of the memory.
+        """
+        if not self._small:
+            return self.vjp(values, cotangents), self.vjp(
+                cast(values, "float64"), cast(cotangents, "float64")
+            )
+        low, high = self._run("vjp", self._both, dict(values), dict(cotangents))
+        return Evaluation(*low), Evaluation(*high)
 
     def _run(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         jax = import_jax()
-        arguments = tuple({k: np.array(a, order="C") for k, a in d.items()} for d in arguments)
+        # What jax aliases instead of copying it does not change, and answers are copied.
+        arguments = tuple({k: np.asarray(a, order="C") for k, a in d.items()} for d in arguments)
         try:
-            with jax.enable_x64(True), jax.default_device(jax.devices(current())[0]):
-                return jax.device_get(function(*arguments))
+            with jax.enable_x64(True), jax.default_device(_device(current())):
+                return jax.tree_util.tree_map(np.array, function(*arguments))
         except ImplementationError:
             raise
         except Exception as error:
@@ -130,17 +143,22 @@ class JaxBound:
 def _quick() -> dict[str, Any] | None:
     """The options of `QUICK` that this version of jaxlib has."""
     jax = import_jax()
-    for options in (QUICK, {k: v for k, v in QUICK.items() if "fusion" not in k}):
+
+    def known(options: dict[str, Any]) -> bool:
         try:
             jax.jit(lambda: 0, compiler_options=options)()
         except Exception:  # an option that is not there; each version says it in its own way
-            continue
-        return options
-    return None
+            return False
+        return True
+
+    if known(QUICK):
+        return QUICK
+    return {name: value for name, value in QUICK.items() if known({name: value})} or None
 
 
-def _collect(found: Mapping[str, Any]) -> dict[str, Array]:
-    return {name: np.array(array) for name, array in found.items()}
+@cache
+def _device(kind: str) -> Any:
+    return import_jax().devices(kind)[0]
 
 
 def import_jax() -> Any:

@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -82,6 +83,9 @@ class Layout:
     ) -> Array:
         if not source and not target:
             return np.array(array, order="C")
+        order = None if self.sizes else _order(source, target)
+        if order is not None and array.ndim == len(order):
+            return np.array(array.transpose(order), order="C")
         if array.ndim != len(source):
             raise UsageError(
                 f"layout of {self.name}: shape {array.shape} has not {len(source)} axes"
@@ -113,3 +117,13 @@ class Layout:
                     f"layout of {self.name}: {group} is {known}, the array has {length}"
                 )
         return sizes
+
+
+@cache
+def _order(
+    source: tuple[tuple[str, ...], ...], target: tuple[tuple[str, ...], ...]
+) -> tuple[int, ...] | None:
+    """The order of the axes, where nothing is joined, split or flipped."""
+    if any(len(group) != 1 or group[0].startswith("~") for group in (*source, *target)):
+        return None
+    return tuple(source.index(group) for group in target)

@@ -72,10 +72,19 @@ class TorchBound:
         if self.is_module and self.device != "cpu":
             self.target = self.target.to(self.device)
         self.layouts: dict[str, Layout] = {}
+        #: Where the module holds the arrays: a dictionary of it or of a part, the key, our name.
+        self.places: list[tuple[dict[str, Any], str, str]] = []
         if self.is_module:
-            self._read_layouts(
-                dict(self.target.named_parameters()) | dict(self.target.named_buffers())
-            )
+            state = dict(self.target.named_parameters()) | dict(self.target.named_buffers())
+            self._read_layouts(state)
+            names = {id(state[layout.name]): name for name, layout in self.layouts.items()}
+            self.places = [
+                (held, key, names[id(tensor)])  # a tensor that is shared has several places
+                for module in self.target.modules()
+                for held in (module._parameters, module._buffers)
+                for key, tensor in held.items()
+                if id(tensor) in names
+            ]
 
     def _read_layouts(self, state: Mapping[str, Any]) -> None:
         layer = self.problem.layer
@@ -144,12 +153,16 @@ class TorchBound:
         return layout.back(array) if layout else np.array(array)
 
     def _call(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        import torch
-
         if self.is_module:
-            state = {layout.name: tensors[name] for name, layout in self.layouts.items()}
-            inputs = tuple(tensors[name] for name in self.problem.inputs)
-            returned = torch.func.functional_call(self.target, state, inputs)
+            # As torch.func.functional_call does it, but without looking the places up every time.
+            own = [held[key] for held, key, _ in self.places]
+            try:
+                for held, key, name in self.places:
+                    held[key] = tensors[name]
+                returned = self.target(*(tensors[name] for name in self.problem.inputs))
+            finally:
+                for (held, key, _), tensor in zip(self.places, own, strict=True):
+                    held[key] = tensor
         else:
             returned = self.target(**tensors)
         names = (*self.problem.outputs, *self.problem.buffers)

@@ -55,6 +55,11 @@ class Zygote:
     """
 
     def __init__(self, extra: Sequence[str] = (), without: Sequence[str] = ()) -> None:
+        if not hasattr(os, "fork") or not hasattr(socket, "send_fds"):
+            raise IsolationError(
+                "submissions are run in forked processes, which this system does not have: use "
+                "Linux, macOS, or WSL 2 on Windows"
+            )
         self.owner = os.getpid()
         self.closed = False
         self.lock = threading.Lock()

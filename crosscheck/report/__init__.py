@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from crosscheck.comparison import Comparison, Kind, Verdict, overall
@@ -24,6 +24,7 @@ class Report:
         findings: what is wrong, in words; empty when all agree.
         notes: what was left out, and why.
         seconds: how long it took.
+        implementation: what was checked, as it was given; None for reference_nn's layer.
     """
 
     layer: Layer
@@ -33,6 +34,7 @@ class Report:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    implementation: Any = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -90,6 +92,16 @@ class Report:
         return min(
             wrong, key=lambda c: (c.case.memory != "plain", c.case.dtype != "float64"), default=None
         )
+
+    def script(self) -> str:
+        """A short Python script that shows the first finding without crosscheck.
+
+        Raises:
+            NoSource: the implementation's code cannot be written down; the message says why.
+        """
+        from crosscheck.report.script import to_script
+
+        return to_script(self, self.implementation)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: see `crosscheck.report.data` for the format."""

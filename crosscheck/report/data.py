@@ -40,6 +40,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "cause": finding.cause,
         "explanation": finding.explanation,
+        "certainty": finding.certainty or None,
+        "evidence": list(finding.evidence),
+        "hint": finding.hint,
+        "answer": finding.answer,
         "cases": sorted({c.case.id for c in finding.comparisons}),
         "against": dict(finding.against),
     }

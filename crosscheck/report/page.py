@@ -130,8 +130,21 @@ def view(report: Report) -> Mapping[str, Any]:
         "findings": [_finding(report, finding) for finding in report.findings],
         "unchecked": report.unchecked(),
         "notes": report.notes,
+        "script": _script(report),
         "seconds": report.seconds,
     }
+
+
+def _script(report: Report) -> str:
+    """The script of a disagreeing report, nothing where its code cannot be written down."""
+    from crosscheck.report.source import NoSource
+
+    if report.verdict is not Verdict.DISAGREE:
+        return ""
+    try:
+        return report.script()
+    except NoSource:
+        return ""
 
 
 def _rows(report: Report, names: Sequence[str]) -> list[Row]:
@@ -173,10 +186,10 @@ def _finding(report: Report, finding: Finding) -> Mapping[str, Any]:
         "message": finding.message,
         "cause": finding.cause,
         "explanation": finding.explanation,
-        "certainty": getattr(finding, "certainty", None),
-        "evidence": tuple(getattr(finding, "evidence", ())),
-        "hint": getattr(finding, "hint", ""),
-        "answer": getattr(finding, "answer", ""),
+        "certainty": finding.certainty,
+        "evidence": finding.evidence,
+        "hint": finding.hint,
+        "answer": finding.answer,
         "against": dict(finding.against),
         "panels": _panels(shown),
         "shapes": _shapes(shown),

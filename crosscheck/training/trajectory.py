@@ -6,10 +6,14 @@ What two right ways may lie apart follows from the frameworks' own rounding, by 
     e32(t) = the largest difference so far between a framework's float32 and float64 weights, and
              between the frameworks' float32 weights
 
-for each parameter. That is measured as long as a float32 way still is the same way: the *horizon*
-of a parameter is the last step before C · e32(t) is `VACUOUS` of how far it has moved. Training
-amplifies differences, so there is such a step; beyond it the parameter is not compared, and that is
-said.
+for each parameter. A kink (of a ReLU, a max-pool) is crossed by one float32 way and not by another
+when an activation lies within rounding of it, which happens in one of a few trainings and is no
+mistake. So `NEARBY_WALKS` more float32 ways of a framework, from weights that are a rounding off,
+are measured too: each has an even chance of crossing.
+
+That holds as long as a float32 way still is the same way: the *horizon* of a parameter is the last
+step before C · e32(t) is `VACUOUS` of how far it has moved. Training amplifies differences, so
+there is such a step; beyond it the parameter is not compared, and that is said.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ from crosscheck.training.walkers import (
 from crosscheck.versions import installed, version
 
 REFERENCE = "reference_nn"
+#: Float32 ways of one framework from weights a rounding off, measured besides.
+NEARBY_WALKS = 4
 #: (witness, dtype)
 Who = tuple[str, str]
 
@@ -213,15 +219,17 @@ def train(
         .items()
     }
     walkers, witnesses = _walkers(chosen, start, problem, subject)
+    nearby = _nearby(chosen, start, problem, walkers, seed)
     found = Training(chosen, problem.label(), steps, batch, seed, witnesses)
     with np.errstate(all="ignore"):  # what overflows is not finite, and compared as that
-        _walk(found, walkers, _Judge(found, start), progress)
+        _walk(found, walkers, nearby, _Judge(found, start), progress)
     return found
 
 
 def _walk(
     found: Training,
     walkers: Mapping[Who, Walker],
+    nearby: list[Walker],
     judge: _Judge,
     progress: Callable[[int], None] | None,
 ) -> None:
@@ -235,7 +243,10 @@ def _walk(
             found.losses[who].append(walker.step(x, y))
             if number > 1:  # the first compiles
                 found.seconds[who] += time.perf_counter() - before
-        judge.after(number, {who: walker.weights() for who, walker in walkers.items()})
+        for walker in nearby:
+            walker.step(x, y)
+        weights = {who: walker.weights() for who, walker in walkers.items()}
+        judge.after(number, weights, [walker.weights() for walker in nearby])
         if progress is not None:
             progress(number)
     for who, walker in walkers.items():
@@ -288,6 +299,24 @@ def _walkers(
     return made, witnesses
 
 
+def _nearby(
+    model: Model,
+    start: Mapping[str, Array],
+    problem: Problem,
+    walkers: Mapping[Who, Walker],
+    seed: int,
+) -> list[Walker]:
+    """Float32 ways from weights a rounding off; of PyTorch where it is there, as it compiles nothing."""
+    kind = TorchWalker if ("torch", "float32") in walkers else JaxWalker
+    rng = generator(seed, model.name, "nearby")
+    u = UNIT_ROUNDOFF["float32"]
+    made: list[Walker] = []
+    for _ in range(NEARBY_WALKS):
+        off = {name: a * (1 + u * rng.uniform(-2, 2, a.shape)) for name, a in start.items()}
+        made.append(kind(model, off, "float32", problem))
+    return made
+
+
 class _Judge:
     """Looks at all weights after every step."""
 
@@ -299,7 +328,12 @@ class _Judge:
         self.found.horizons = dict.fromkeys(start, 0)
         self.open = dict.fromkeys(start, True)
 
-    def after(self, step: int, weights: Mapping[Who, Mapping[str, Array]]) -> None:
+    def after(
+        self,
+        step: int,
+        weights: Mapping[Who, Mapping[str, Array]],
+        nearby: list[dict[str, Array]],
+    ) -> None:
         """Measure the frameworks, then judge every pair."""
         frameworks = [name for name in ("torch", "jax") if (name, "float64") in weights]
         exact = weights[frameworks[0], "float64"]
@@ -308,6 +342,7 @@ class _Judge:
             high = [weights[f, "float64"][name] for f in frameworks]
             errors = [largest(a - b) for a, b in zip(low, high, strict=True)]
             errors += [largest(a - b) for a, b in combinations(low, 2)]
+            errors += [largest(w[name].astype(np.float64) - high[0]) for w in nearby]
             moved = largest(exact[name] - first)
             if not np.isfinite([*errors, moved]).all():
                 self.open[name] = False  # the frameworks themselves diverge

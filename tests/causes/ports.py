@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ def _mapped(layer, there, back, names):
         def forward(self, *inputs):
             return self._under(lambda: base.forward(self, *inputs))
 
+        @wraps(base.backward)
         def backward(self, *arguments):
             returned = self._under(lambda: base.backward(self, *arguments))
             for n in self._chosen():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import crosscheck
+import reference_nn as nn
 from crosscheck import CaseError, MissingFramework, UsageError, Verdict
 
 
@@ -181,9 +182,9 @@ def test_too_many_outputs():
 @pytest.mark.parametrize(
     ("layer", "options", "says"),
     [
-        ("LayerNorm", {"normalized_axes": 3}, "normalized_axes=3 is not one of 1, 2"),
-        ("BatchNorm1d", {"space": 2}, "space=2 is not one of 0, 1"),
-        ("GroupNorm", {"space": 7}, "space=7 is not one of 0, 1, 2, 3"),
+        ("LayerNorm", {"normalized_axes": 3}, "normalized_axes '3': there is: 1, 2"),
+        ("BatchNorm1d", {"space": 2}, "space '2': there is: 0, 1"),
+        ("GroupNorm", {"space": 7}, "space '7': there is: 0, 1, 2, 3"),
         ("Flatten", {"start_dim": 7}, "fit these options: start_dim=7 is no axis of batch"),
         ("Flatten", {"start_dim": 3, "end_dim": 1}, "start_dim lies behind end_dim"),
         ("CosineSimilarity", {"dim": 5}, "dim=5 is no axis of batch features length"),

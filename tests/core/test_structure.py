@@ -21,7 +21,7 @@ ORDER = [
     {"implementations"},
     {"isolation"},
     {"comparison", "differences"},
-    {"known"},
+    {"known", "exception"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
     {"causes", "optimizer_causes", "mismatch", "detective"},
@@ -117,7 +117,7 @@ def code_lines(path):
 
 CORE = (
     "spec domains case sampling evaluation tolerance comparison panel contract blame finding "
-    "checking errors versions differences known"
+    "checking errors versions differences known exception"
 ).split()
 
 
@@ -130,7 +130,7 @@ def test_the_core_stays_small():
     paths = [CROSSCHECK / f"{name}.py" for name in CORE]
     paths += [CROSSCHECK / "implementations" / f"{name}.py" for name in THREE]
     paths += [CROSSCHECK / "report" / "__init__.py"]
-    assert sum(map(code_lines, paths)) < 2700
+    assert sum(map(code_lines, paths)) < 2800
 
 
 @pytest.mark.parametrize("package", [CROSSCHECK, REFERENCE])

@@ -30,6 +30,15 @@ CODE = {
     def backward(self, dout, cache):
         return dout @ self.W.T, cache.T @ dout, dout.sum(0)
 """),
+    "whatever it is given": ("notebook", INIT + """
+    def forward(self, x):
+        return x @ self.W + self.b
+
+    def backward(self, x, *rest):
+        (dout,) = rest
+        self.dW, self.db = x.T @ dout, dout.sum(0)
+        return dout @ self.W.T
+"""),
     "a flag for training": ("cached", INIT + """
     def forward(self, x, training=True):
         self.x = x

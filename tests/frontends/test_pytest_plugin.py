@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -384,7 +385,7 @@ def test_what_could_not_be_checked_is_counted_with_the_reason(pytester, torch):
     )
     # Three quantities of six cases; what the numeric witness confirms is confirmed.
     assert "unchecked 18×: Scale: torch refuses" in text
-    assert "18 unchecked no twin agree agree" in text
+    assert re.search("18 unchecked (no twin|not installed) agree agree", text)
 
 
 def test_a_failure_tells_in_order_what_where_who_why_and_how_to_repeat(suite, both):

@@ -112,6 +112,18 @@ def test_a_saturated_forward_is_not_taken_for_float32():
     assert found.status is not Status.LOW_PRECISION
 
 
+@pytest.mark.parametrize(
+    ("layer", "seed"),
+    [
+        ("Tanhshrink", 1),  # zeros, around which x - tanh(x) is x^3/3
+        ("TripletMarginLoss", 4),  # a difference of lengths of 1e4
+    ],
+)
+def test_what_stands_still_in_float64_is_not_taken_for_float32(layer, seed):
+    report = crosscheck.check(layer, options={}, seed=seed, against=("numeric",))
+    assert not report.notes
+
+
 def test_a_sum_in_another_order_is_no_randomness():
     """Threads may add up in another order from call to call: that is rounding, not chance."""
     order = RNG(5)

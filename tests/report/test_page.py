@@ -168,3 +168,18 @@ def test_json_follows_the_schema_that_is_shipped(reports):
         jsonschema.validate(broken, schema())
     for name in SCHEMAS:
         jsonschema.Draft202012Validator.check_schema(schema(name))
+
+
+def test_the_page_has_a_script_that_shows_the_mistake_without_crosscheck(reports, tmp_path):
+    import html
+    import subprocess
+    import sys
+
+    page = to_page(reports[:1])
+    block = re.search(r"without crosscheck</summary><pre[^>]*>(.*?)</pre>", page, re.S)
+    assert block
+    path = tmp_path / "shows.py"
+    path.write_text(html.unescape(block[1]))
+    assert "import crosscheck" not in path.read_text()
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True)
+    assert done.returncode == 1 and "(2, 7)" in done.stdout, done.stdout + done.stderr

@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -152,8 +152,9 @@ class Call:
                     )
                 continue
             old = slot.get()
-            if self.wrap is _as_it_is and isinstance(getattr(old, "data", None), np.ndarray):
-                if not isinstance(old, np.ndarray):  # an object for the array and its gradient
+            if self.wrap is _as_it_is and not isinstance(old, np.ndarray):
+                if isinstance(getattr(old, "data", None), np.ndarray):
+                    # an object for the array and its gradient
                     slot = Slot(old, "data", f"{slot.label}.data")
                     old = slot.get()
             value = self.given(name)
@@ -308,6 +309,13 @@ def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
 
 def accepts(function: Callable[..., Any], positional: int) -> bool:
     """Whether a function can be called with that many positional arguments."""
+    bare = getattr(function, "__func__", function)
+    if isinstance(bare, FunctionType | type):  # a bound method is another object at every access
+        return _accepts(bare, positional + (bare is not function))
+    return _binds(function, positional)
+
+
+def _binds(function: Callable[..., Any], positional: int) -> bool:
     try:
         signature(function).bind(*range(positional))
     except TypeError:
@@ -315,6 +323,9 @@ def accepts(function: Callable[..., Any], positional: int) -> bool:
     except ValueError:  # built-in without a signature
         return True
     return True
+
+
+_accepts = lru_cache(maxsize=512)(_binds)
 
 
 def method_accepts(subject: Any, method: str, positional: int) -> bool:
@@ -402,7 +413,7 @@ def construction(
 
 def _only_ones_apart(own: tuple[int, ...], given: tuple[int, ...]) -> bool:
     """Whether two shapes differ in axes of size 1 alone: ``(1, 5)`` and ``(5,)``."""
-    return own != given and len(own) > len(given) and _squeezed(own) == _squeezed(given)
+    return len(own) > len(given) and _squeezed(own) == _squeezed(given)
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

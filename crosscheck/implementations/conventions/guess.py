@@ -176,7 +176,8 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
     )
     needs = required(backward) - with_self
     flag = needs <= upstream and not first(UPSTREAM, names[inputs : inputs + upstream])
-    if again and remembers and flag and not loss:  # backward(grad_output, training=True)
+    if again and remembers and flag and not loss and not _any_number(backward):
+        # backward(grad_output, training=True); backward(self, *arguments) says nothing
         yield "cached", f"{listed} needs the upstream gradient alone"
     if again:
         yield "notebook", f"{listed} takes the inputs again"
@@ -260,6 +261,15 @@ def _column_shapes(subject: Any, problem: Problem) -> bool:
         len(shape := tensor.shape(problem)) == 1 and own.get(name) == (*shape, 1)
         for name, tensor in problem.parameters.items()
     ) and bool(transposed(subject, problem))
+
+
+def _any_number(function: Any) -> bool:
+    """Whether a signature has ``*arguments``, and so does not say how many it takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
 def _returns_nothing(function: Callable[..., Any] | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,20 @@ def raw(value: Any) -> Any:
 def attributes(layer: Any) -> dict[str, Any]:
     """The object's own attributes, those in ``__slots__`` included."""
     found = dict(getattr(layer, "__dict__", {}))
-    for kind in type(layer).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(layer, name):
-                found[name] = getattr(layer, name)
+    kind: type = type(layer)
+    for name in _slots(kind):
+        if hasattr(layer, name):
+            found[name] = getattr(layer, name)
     return found
+
+
+@lru_cache(maxsize=512)
+def _slots(kind: type) -> tuple[str, ...]:
+    """The names in ``__slots__`` of a class and of those it inherits from."""
+    found = [base.__dict__.get("__slots__", ()) for base in kind.__mro__]
+    return tuple(
+        name for slots in found for name in ((slots,) if isinstance(slots, str) else slots)
+    )
 
 
 def parameter_slot(

@@ -45,7 +45,8 @@ def apply(limits: Limits, size: int) -> None:
 
     Args:
         limits: what the submission may use.
-        size: what this process has of address space already (`own_size`).
+        size: what this process has of address space already (`own_size`); where that is not
+            known (0), memory is not limited.
     """
     import resource
 
@@ -59,7 +60,8 @@ def apply(limits: Limits, size: int) -> None:
     lower(resource.RLIMIT_FSIZE, int(limits.file))
     lower(resource.RLIMIT_NOFILE, 32)
     lower(resource.RLIMIT_CORE, 0)
-    lower(resource.RLIMIT_AS, size + int(limits.memory))
+    if size:
+        lower(resource.RLIMIT_AS, size + int(limits.memory))
 
 
 def own_size() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ def wrong_gradient(layer: str, name: str, change: Callable[..., Any]) -> type:
     base = getattr(nn, layer)
 
     class Wrong(base):  # type: ignore[misc]
+        @wraps(base.backward)
         def backward(self, *arguments: Any) -> Any:
             returned = super().backward(*arguments)
             attribute = f"grad_{name}"
@@ -104,6 +106,7 @@ def wrong_forward(layer: str, change: Callable[..., Any]) -> type:
     base = getattr(nn, layer)
 
     class Wrong(base):  # type: ignore[misc]
+        @wraps(base.forward)
         def forward(self, *inputs: Any) -> Any:
             returned = super().forward(*inputs)
             if isinstance(returned, tuple):
@@ -117,10 +120,13 @@ def wrong_methods(layer: str, **methods: Callable[..., Any]) -> type:
     """A layer with methods replaced: ``forward=lambda self, super_, x: …``."""
     base = getattr(nn, layer)
 
-    def method(function: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, *arguments: function(self, super(Wrong, self), *arguments)
+    def method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(self: Any, *arguments: Any) -> Any:
+            return function(self, super(Wrong, self), *arguments)
 
-    Wrong = type("Wrong", (base,), {name: method(f) for name, f in methods.items()})
+        return wraps(getattr(base, name))(called)  # keeps the signature, by which it is called
+
+    Wrong = type("Wrong", (base,), {name: method(name, f) for name, f in methods.items()})
     return _named(Wrong, layer)
 
 

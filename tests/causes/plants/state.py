@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import numpy as np
 
 from plants.operands import SMOOTH
@@ -46,6 +48,7 @@ def _remembering(layer):
             self.remembered = inputs
             return super().forward(*inputs)
 
+        @wraps(base.backward)
         def backward(self, *arguments):
             return super().backward(*self.remembered, *arguments[len(self.remembered) :])
 
