@@ -20,7 +20,7 @@ from crosscheck.finding import Finding
 from crosscheck.grading.recording import Record, rehearse
 from crosscheck.grading.rehearsal import Deviated, Encore, Rehearsed, Script
 from crosscheck.implementations import ORACLES, oracle, reference
-from crosscheck.isolation import Level, Limits, Worker, Zygote, open_worker, shared
+from crosscheck.isolation import IsolationError, Level, Limits, Worker, Zygote, open_worker, shared
 from crosscheck.isolation.text import one_line, printable
 from crosscheck.spec import Layer
 from crosscheck.submissions import Submission
@@ -109,16 +109,17 @@ class Marker:
         self.exercise = exercise
         self.settings = settings
         self.oracles = recorded(exercise, Record.from_bytes(settings.record), settings.seed)
-        self.zygote = (
-            Zygote(extra(exercise), settings.without)
-            if settings.without
-            else shared(extra(exercise))
-        )
-        self.zygote.require(settings.level)
+        self.zygote = self._zygote()
         self.scripts: dict[tuple[str, ...], Script] = {}
         self.remembered: OrderedDict[tuple[str, bytes], tuple[Judged, Encore]] = OrderedDict()
         self.lengths: dict[tuple[str, ...], int] = {}
         self.met = 0
+
+    def _zygote(self) -> Zygote:
+        modules, without = extra(self.exercise), self.settings.without
+        found = Zygote(modules, without) if without else shared(modules)
+        found.require(self.settings.level)
+        return found
 
     @property
     def level(self) -> Level:
@@ -126,7 +127,22 @@ class Marker:
         return self.zygote.level
 
     def mark(self, submission: Submission) -> dict[str, Any]:
-        """The result as plain data; whatever the submission does, there is one."""
+        """The result as plain data; whatever the submission does, there is one.
+
+        Raises:
+            RuntimeError: the process that workers come from ended over it, twice: marked by hand it
+                is, and the next one is marked as ever.
+        """
+        for _ in range(2):
+            try:
+                return self._marked(submission)
+            except IsolationError:
+                if self.zygote.usable:
+                    raise
+                self.zygote = self._zygote()  # the memory ran out, perhaps, and it was chosen
+        raise RuntimeError("the process that workers come from ended twice")
+
+    def _marked(self, submission: Submission) -> dict[str, Any]:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             result = judge(

@@ -175,6 +175,19 @@ def test_folders_in_folders_end_neither_the_zygote_nor_the_next_submission(patie
     assert marked(patient, solution + "\n# after it\n")["earned"] == 11
 
 
+def test_a_zygote_that_ended_is_followed_by_another(exercise, kept, solution):
+    own = Settings("backpropagation", SEED, kept.to_bytes(), without=("namespaces",))
+    marker = Marker(replace(exercise, limits=Limits(60, 300)), own)
+    first = marker.zygote
+    assert marked(marker, hostile.BASE)["earned"] == BASE
+    first.process.kill()
+    first.process.wait()
+    assert marked(marker, solution)["earned"] == 11
+    assert marker.zygote is not first
+    for zygote in (first, marker.zygote):
+        zygote.close()
+
+
 def test_nothing_of_a_submission_stays_in_the_scratch_folder(tmp_path):
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed" / "inner").mkdir()
