@@ -8,6 +8,7 @@ detection limit is planted in one element, and the same comparison must notice i
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +43,7 @@ class Kind(enum.Enum):
     CONTROL = "control"
     RANDOM = "random"
     LOW_PRECISION = "low precision"
+    COARSE = "coarse"
 
 
 @dataclass(frozen=True)
@@ -239,9 +241,31 @@ def compare_numbers(left: float, right: float, tolerance: float, smallest: float
 
 
 def overall(comparisons: Any) -> Verdict:
-    """Disagree if any (unexplained) comparison does, else unchecked if any is, else agree."""
+    """Disagree if any (unexplained) comparison does, else unchecked if any is, else agree.
+
+    What one case is too coarse to show (`coarse`) is no open question.
+    """
     relevant = [c for c in comparisons if c.known is None]
-    for verdict in (Verdict.DISAGREE, Verdict.UNCHECKED):
-        if any(c.verdict is verdict for c in relevant):
-            return verdict
+    if any(c.verdict is Verdict.DISAGREE for c in relevant):
+        return Verdict.DISAGREE
+    shown = coarse(relevant)
+    if any(c.verdict is Verdict.UNCHECKED and id(c) not in shown for c in relevant):
+        return Verdict.UNCHECKED
     return Verdict.AGREE if relevant else Verdict.UNCHECKED
+
+
+def coarse(comparisons: Iterable[Comparison]) -> frozenset[int]:
+    """The ids of comparisons too coarse to say anything, of quantities that agree in other cases.
+
+    In float32 and at an extreme point an error could hide that is as large as what is compared. The
+    same two witnesses agree on the same quantity elsewhere, so it has been checked.
+    """
+    listed = [*comparisons]
+    agreed = {(c.quantity, c.left, c.right) for c in listed if c.verdict is Verdict.AGREE}
+    return frozenset(
+        id(c)
+        for c in listed
+        if c.verdict is Verdict.UNCHECKED
+        and c.kind is Kind.COARSE
+        and (c.quantity, c.left, c.right) in agreed
+    )

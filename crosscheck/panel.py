@@ -255,7 +255,7 @@ class Hearing:
                     f"too coarse: an error of {outcome.limit:.1e} could hide in values of "
                     f"{self.rounding.size.get(quantity, 0.0):.1e}"
                 )
-                return replace(outcome, verdict=Verdict.UNCHECKED, reason=reason)
+                return replace(outcome, verdict=Verdict.UNCHECKED, kind=Kind.COARSE, reason=reason)
         return outcome
 
     def _declared(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:

@@ -102,6 +102,13 @@ def _remarks(reports: Sequence[Report], console: Console, seconds: float | None)
         "one\nelement would have shown (float64).",
         style="dim",
     )
+    vague = {report.layer.name: report.coarse() for report in reports if report.coarse()}
+    if vague:
+        console.print(
+            f"{sum(vague.values())} checks were too coarse to say anything, at extreme points in float32 "
+            f"({', '.join(vague)}); elsewhere the same quantities agree.",
+            style="dim",
+        )
     for report in reports:
         for reason, count in report.unchecked().items():
             console.print(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from crosscheck.comparison import Comparison, Kind, Verdict, overall
+from crosscheck.comparison import Comparison, Kind, Verdict, coarse, overall
 from crosscheck.errors import Disagreement
 from crosscheck.finding import Finding
 from crosscheck.spec import Layer
@@ -75,12 +75,17 @@ class Report:
             raise Disagreement(str(self))
 
     def unchecked(self) -> dict[str, int]:
-        """Reason → number of comparisons that could not be made."""
+        """Reason → number of comparisons that could not be made, `coarse` ones left out."""
         reasons: dict[str, int] = {}
+        shown = coarse(self.comparisons)
         for comparison in self.comparisons:
-            if comparison.verdict is Verdict.UNCHECKED:
+            if comparison.verdict is Verdict.UNCHECKED and id(comparison) not in shown:
                 reasons[comparison.reason] = reasons.get(comparison.reason, 0) + 1
         return reasons
+
+    def coarse(self) -> int:
+        """How many comparisons were too coarse to say anything, of quantities that agree elsewhere."""
+        return len(coarse(self.comparisons))
 
     def failing_case(self) -> Comparison | None:
         """A disagreeing comparison whose case is worth keeping, the plainest first."""

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
+from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict, coarse
 from crosscheck.report.where import where
 from crosscheck.spec import Array
 
@@ -99,6 +99,7 @@ def _row(report: Report, names: Iterable[str]) -> list[str]:
     margin = "–" if worst is None or worst.margin is None else f"{worst.margin:.2g}"
     limit = "–" if report.limit is None else f"{report.limit:.0e}"
     cells = [escape(report.layer.name), str(len(report.cases)), str(len(report.comparisons))]
+    shown = coarse(report.comparisons)
     for name in (*names, "contract"):
         mine = [c for c in report.comparisons if report.subject == c.left and c.right == name]
         wrong = [c for c in mine if c.verdict is Verdict.DISAGREE and c.known is None]
@@ -109,8 +110,7 @@ def _row(report: Report, names: Iterable[str]) -> list[str]:
             cells.append("[bold red]raised[/]" if own else "[dim]–[/]")
         elif wrong:
             cells.append(f"[bold red]{len({c.quantity for c in wrong})} differ[/]")
-        elif any(c.verdict is Verdict.UNCHECKED for c in mine):
-            count = sum(c.verdict is Verdict.UNCHECKED for c in mine)
+        elif count := sum(c.verdict is Verdict.UNCHECKED and id(c) not in shown for c in mine):
             cells.append(f"[yellow]{count} unchecked[/]")
         else:
             cells.append("[green]agree[/]")

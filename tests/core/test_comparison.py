@@ -75,3 +75,28 @@ def test_numbers_that_are_not_finite_disagree():
 def test_the_limit_of_a_probe():
     outcome = compare_numbers(1.0, 1.0 + 1e-10, 1e-9, 0.5)
     assert outcome.limit == pytest.approx((1e-9 + 1e-10) / 0.5, rel=1e-3)
+
+
+def test_what_one_case_is_too_coarse_to_show_is_no_open_question_if_another_shows_it():
+    from dataclasses import replace
+
+    import crosscheck
+    from crosscheck.comparison import Comparison, Kind, Outcome, coarse, overall
+
+    case = crosscheck.check("Tanh", against=("numeric",), dtypes=("float64",)).comparisons[0].case
+    agrees = Comparison(case, "grad_x", "a", "b", Outcome(Verdict.AGREE, 0.0, 1.0))
+    vague = replace(agrees, outcome=Outcome(Verdict.UNCHECKED, kind=Kind.COARSE, reason="coarse"))
+    assert overall([agrees, vague]) is Verdict.AGREE and coarse([agrees, vague]) == {id(vague)}
+    other = replace(vague, right="c")  # that witness has not been compared at all
+    assert overall([agrees, other]) is Verdict.UNCHECKED
+    assert overall([vague]) is Verdict.UNCHECKED
+    open_question = replace(agrees, outcome=Outcome(Verdict.UNCHECKED, reason="NaN"))
+    assert overall([agrees, vague, open_question]) is Verdict.UNCHECKED
+
+
+def test_the_schema_knows_every_kind_of_disagreement():
+    from crosscheck.comparison import Kind
+    from crosscheck.report.schema import schema
+
+    kinds = schema()["properties"]["comparisons"]["items"]["properties"]["kind"]["enum"]
+    assert set(kinds) == {kind.value for kind in Kind} | {None}
