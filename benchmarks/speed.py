@@ -153,7 +153,10 @@ def peers(case: Case) -> dict[str, Callable[[], None]]:
     return {
         "torch gradcheck, fast": lambda: torch.autograd.gradcheck(run, leaves, fast_mode=True),
         "torch gradcheck, slow": lambda: torch.autograd.gradcheck(run, leaves),
-        "jax check_grads": in_x64(lambda: check_grads(traced, arrays, order=1, modes=["rev"])),
+        # With its own tolerance it calls some of these right gradients wrong.
+        "jax check_grads": in_x64(
+            lambda: check_grads(traced, arrays, order=1, modes=["rev"], rtol=1e-2)
+        ),
         "chex": in_x64(lambda: chex.assert_numerical_grads(traced, tuple(arrays), order=1)),
         "a loop of central differences": loop,
         "NumPy against torch, by hand": by_hand,
@@ -229,12 +232,12 @@ def process(arguments: list[str], environment: Mapping[str, str] | None = None) 
 
 
 def peak_memory(size: int) -> dict[str, float]:
-    """Peak memory of one check beyond that of a tiny one, in units of the parameters' bytes."""
+    """Peak memory of one check beyond a tiny one and the case itself (Linux), in parameter bytes."""
+    # Linux counts a parent's peak as the child's in ru_maxrss; VmHWM begins anew.
     code = (
-        "import resource; from benchmarks.speed import Ours; Ours(43)();"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        f"Ours({size})(); after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "print((after - before) * 1024)"
+        "from benchmarks.speed import Ours; Ours(43)();"
+        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]);"
+        f"ours = Ours({size}); before = peak(); ours(); print((peak() - before) * 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     parameters = sum(
