@@ -27,6 +27,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import crosscheck
@@ -258,7 +259,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"against {label}: {run['entries and seeds']} entries × seeds, {run['cases']} cases, "
             f"{run['checks']} checks: {len(run['alarms'])} false alarms, unchecked "
             f"{run['unchecked share']:.3%}, worst error {run['worst']:.2f} of its tolerance "
-            f"({run['worst case']})"
+            f"({escape(run['worst case'])})"
         )
         for reason, count in run["unchecked"].items():
             console.print(f"  unchecked {count}×: {reason}")

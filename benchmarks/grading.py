@@ -359,13 +359,19 @@ def kills(arguments: argparse.Namespace) -> dict[str, object]:
                 ends += 1
                 done.append(max(0, lines() - 1))
         assert start(killed).wait() == 0
-        same = outputs(alone) == outputs(killed)
+        one, other = outputs(alone), outputs(killed)
+        differing = sorted(k for k in {*one, *other} if one.get(k) != other.get(k))
+        for name in differing[:3]:
+            lines_of = [x.get(name, b"").splitlines() for x in (one, other)]
+            pairs = [(a, b) for a, b in zip(*lines_of, strict=False) if a != b]
+            print(name, [len(x) for x in lines_of], pairs[:2])
     return {
         "submissions": arguments.submissions,
         "kills": ends,
         "in the journal at each kill": done,
         "files compared": "all but the journal",
-        "the same bytes": same,
+        "the same bytes": not differing,
+        "differing": differing[:10],
     }
 
 

@@ -1,13 +1,15 @@
 """The one rule: how far two right answers may lie apart, from the frameworks' own rounding.
 
     tolerance = C · e32 · u(dtype)/u(float32)  +  c · u(dtype) · max|quantity|
-                + u(dtype) · max|cotangent| · (max(1, max|input|), in float64)
+                + u(dtype) · max|cotangent| · terms · (max(1, max|input|), in float64)
 
 e32 is measured on the case itself: each framework runs it in float32 and in float64, on the same
-float32 numbers, and on a few nearby inputs; e32 is the largest element-wise difference seen for the
-quantity. u is the unit roundoff. The last term, for gradients only, is what one rounding of the upstream
-gradient, or of its product with an input or a parameter, can do: it matters where the true gradient is
-zero or saturates to nothing, and e32 with it, because float32 saturates earlier.
+float32 numbers, and on a few nearby inputs with upstream gradients of other signs; e32 is the largest
+element-wise difference seen for the quantity. u is the unit roundoff. The last term, for gradients only, is what one rounding of the upstream
+gradient, or of its product with an input or a parameter, can do, in a sum of as many terms as there are
+upstream elements to an element of the gradient: it matters where the true gradient is zero, cancels, or
+saturates to nothing, and e32 with it, because float32 saturates earlier, and the sum of a few numbers may be
+exact in one order and not in another.
 
 C and c are the only constants, set once from a measured rate of false alarms
 (``benchmarks/false_alarms.py``). With C = 10 the closest call in 10,000 checks of right code came to 0.83
@@ -18,7 +20,7 @@ alarms in 100,000 checks; C = 40 makes less than one. No layer, dtype or case ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,6 +50,7 @@ class Rounding:
         given: largest magnitude in the inputs and parameters.
         source: who was measured: ``"torch, jax"``.
         outputs: the quantities that are outputs or buffers, not gradients.
+        terms: gradient → upstream elements to each of its own, at least 1.
         overflows: the quantities that overflow in float32 where they are finite in float64.
     """
 
@@ -58,13 +61,15 @@ class Rounding:
     source: str
     outputs: frozenset[str]
     overflows: frozenset[str] = frozenset()
+    terms: Mapping[str, float] = field(default_factory=dict)
 
     def tolerance(self, quantity: str, dtype: str) -> float:
         """The rule, for one quantity in one dtype."""
         u = UNIT_ROUNDOFF[dtype]
         # Only where it is not float32 itself that was measured: it saturates before float64 does.
         given = 1.0 if dtype == "float32" else max(1.0, self.given)
-        floor = 0.0 if quantity in self.outputs else u * self.upstream * given
+        floor = u * self.upstream * self.terms.get(quantity, 1.0) * given
+        floor = 0.0 if quantity in self.outputs else floor
         return (
             C * self.e32.get(quantity, 0.0) * u / UNIT_ROUNDOFF["float32"]
             + c * u * self.size.get(quantity, 0.0)
@@ -113,17 +118,17 @@ def measure(
         if array.dtype.kind == "f"
     )
     e32: dict[str, float] = {}
+    terms: dict[str, float] = {}
+    upstream_elements = sum(array.size for array in cotangents.values())
     size: dict[str, float] = {}
     outputs: set[str] = set()
     overflows: set[str] = set()
     for number in range(1 + NEARBY):
-        single, single_up = (
-            cast(_near(arrays, rng) if number else arrays, "float32")
-            for arrays in (values, cotangents)
-        )
+        point = cast(_near(values, rng) if number else values, "float32")
+        upstream = cast(_turned(cotangents, rng) if number else cotangents, "float32")
         for name, bound in witnesses.items():
             try:
-                low, high = both_precisions(bound, single, single_up)
+                low, high = both_precisions(bound, point, upstream)
             except ImplementationError:
                 continue
             if number == 0 and exact_in_single:
@@ -135,6 +140,7 @@ def measure(
                 if found is None or found.shape != exact.shape or exact.dtype.kind != "f":
                     continue
                 if number == 0:
+                    terms[quantity] = max(1.0, upstream_elements / max(exact.size, 1))
                     size[quantity] = max(size.get(quantity, 0.0), largest_finite(exact))
                     if (np.isfinite(exact) & ~np.isfinite(found)).any():
                         overflows.add(quantity)
@@ -144,7 +150,7 @@ def measure(
     given = max((largest(a) for a in values.values() if a.dtype.kind == "f"), default=0.0)
     names = ", ".join(witnesses)
     sets = frozenset(outputs), frozenset(overflows)
-    return Rounding(e32, size, upstream_size, given, names, *sets), answers
+    return Rounding(e32, size, upstream_size, given, names, *sets, terms), answers
 
 
 def quantities(evaluation: Evaluation) -> dict[str, Array]:
@@ -173,6 +179,18 @@ def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
         if array.dtype.kind == "f"
         else array
         for name, array in values.items()
+    }
+
+
+def _turned(cotangents: Values, rng: np.random.Generator) -> dict[str, Array]:
+    """Cotangents of nearly the same magnitudes, with signs of their own.
+
+    Where a few of them are summed, their signs decide whether a partial sum is rounded at all: near
+    the case's own cotangents one framework's order of summation may be exact each time.
+    """
+    return {
+        name: array * rng.choice([-1.0, 1.0], array.shape)
+        for name, array in _near(cotangents, rng).items()
     }
 
 

@@ -167,6 +167,8 @@ def mark(exercise: Exercise, item: Item, report: Report) -> ItemResult:
             status, reason = _status(
                 subject, _plain(of.get(quantity, ())), _plain(raised), bool(wrong_outputs)
             )
+            if status is Status.FOLLOWS and _zero(of.get(quantity, ())) and not _computes(of):
+                status = Status.WRONG  # all derivatives of nothing are zero: none is an answer
             finding = findings.get(quantity)
             if finding is not None and finding.code == MISMATCH and status is not Status.RIGHT:
                 status = Status.MISMATCH
@@ -221,11 +223,30 @@ def _status(
         own = not any(c.verdict is Verdict.DISAGREE for c in numeric) and all(
             c.case.id in consistent for c in oracles
         )
-        # Zero follows from a forward that computes nothing: there is nothing in it to earn for.
-        nothing = bool(oracles) and not any(c.got is None or c.got.any() for c in oracles)
-        if (own and not nothing) or not oracles:
+        if own or not oracles:
             return Status.FOLLOWS, ""
     return Status.WRONG, ""
+
+
+def _oracles(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    return [c for c in _plain(comparisons) if c.right != NUMERIC]
+
+
+def _zero(comparisons: Sequence[Comparison]) -> bool:
+    """Whether a gradient is zero everywhere where the oracles' is not."""
+    wrong = [c for c in _oracles(comparisons) if c.verdict is Verdict.DISAGREE]
+    return bool(wrong) and not any(c.got is None or c.got.any() for c in wrong)
+
+
+def _computes(of: Mapping[str, Sequence[Comparison]]) -> bool:
+    """Whether any gradient is both not zero and the derivative of the forward that was written."""
+    return any(
+        _oracles(comparisons)
+        and not _zero(comparisons)
+        and not any(c.right == NUMERIC and c.verdict is Verdict.DISAGREE for c in comparisons)
+        for quantity, comparisons in of.items()
+        if quantity.startswith("grad_")
+    )
 
 
 def _why(comparisons: Sequence[Comparison]) -> str:

@@ -12,8 +12,8 @@ from crosscheck.differences import Difference
 from crosscheck.domains import (
     POSITIVE,
     PROBABILITY,
+    custom,
     distribution,
-    indices,
     log_distribution,
     uniform,
 )
@@ -21,7 +21,7 @@ from crosscheck.families.activations import gradients_at
 from crosscheck.families.losses import ELEMENTS, REDUCTIONS, jax_reduce, reduced
 from crosscheck.families.points import at_kink, extreme
 from crosscheck.families.twins import same, torch_module
-from crosscheck.spec import Array, Layer, Problem, Tensor
+from crosscheck.spec import Array, Layer, Problem, Shape, Tensor
 
 
 def _torch_weighted(
@@ -76,8 +76,16 @@ def _axes(o: Mapping[str, Any], *, classes: bool) -> str:
     return " ".join(filter(None, names))
 
 
+def _some_kept(rng: np.random.Generator, shape: Shape, p: Problem) -> Array:
+    """Classes, not all of them ignored: the mean over nothing is 0/0."""
+    classes = rng.integers(0, p.classes, shape)
+    if np.all(classes == p.ignore_index):
+        classes.flat[0] = (p.ignore_index + 1) % p.classes
+    return classes
+
+
 def _class_inputs(o: Mapping[str, Any], prediction: Tensor) -> dict[str, Tensor]:
-    target = Tensor(_axes(o, classes=False), indices("classes"))
+    target = Tensor(_axes(o, classes=False), custom("classes", _some_kept, differentiable=False))
     if o.get("probabilities", False):
         target = Tensor(_axes(o, classes=True), distribution(1), differentiable=False)
     return {"prediction": prediction, "target": target}

@@ -40,6 +40,11 @@ def _cosine(p: Problem, x1: Any, x2: Any, target: Any) -> Any:
     return jax_reduce(p, jnp.where(target > 0, 1 - cosine, jax.nn.relu(cosine - p.margin)))
 
 
+def _several(p: Problem) -> str | None:
+    single = p.features == 1
+    return "a vector of one number becomes its sign: the gradient is 0" if single else None
+
+
 def _triplet(p: Problem, anchor: Any, positive: Any, negative: Any) -> Any:
     import jax
     import jax.numpy as jnp
@@ -120,6 +125,7 @@ LAYERS = (
         options={"margin": 0.0, "reduction": "mean", "convention": "torch"},
         variants=(*REDUCTIONS, {"margin": 0.2}, _CONVENTION),
         sizes={"batch": (4, 7), "features": (2, 6)},
+        valid=_several,
         torch=torch_module("CosineEmbeddingLoss", **same("margin", "reduction")),
         jax=_cosine,
         group="losses",

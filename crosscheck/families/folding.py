@@ -40,13 +40,26 @@ def _block_axes(p: Problem) -> Shape:
 
 
 def _jax_unfold(p: Problem, x: Any) -> Any:
-    import jax
+    """Slices, one a place in the kernel.
 
-    pads = [(q, q) for q in each(p.padding, 2)]
-    patches = jax.lax.conv_general_dilated_patches(
-        x, _kernel(p), each(p.stride, 2), pads, rhs_dilation=each(p.dilation, 2)
+    jax.lax.conv_general_dilated_patches is shorter, but XLA ends the process where it compiles its
+    derivative for some sizes (jaxlib 0.10.2, a failed check in algebraic_simplifier.cc).
+    """
+    import jax.numpy as jnp
+
+    (top, left), (down, right), steps = (
+        each(p[name], 2) for name in ("padding", "stride", "dilation")
     )
-    return patches.reshape(*patches.shape[:2], -1)
+    padded = jnp.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
+    rows, columns = _counts(p)
+    places = [
+        padded[
+            :, :, a : a + down * (rows - 1) + 1 : down, b : b + right * (columns - 1) + 1 : right
+        ]
+        for a in range(0, steps[0] * p.kernel_height, steps[0])
+        for b in range(0, steps[1] * p.kernel_width, steps[1])
+    ]
+    return jnp.stack(places, axis=2).reshape(*_block_axes(p))
 
 
 def _jax_fold(p: Problem, x: Any) -> Any:

@@ -45,6 +45,8 @@ def _jax_cosine(p: Problem, x1: Any, x2: Any) -> Any:
 def _several(p: Problem) -> str | None:
     if not -3 <= p.dim < 3:
         return f"dim={p.dim} is no axis of {_AXES}"
+    if p.broadcast and p.dim % 3 == 0:
+        return "x2 becomes one number along dim, whose length is its own: its gradient is 0"
     single = Tensor(_AXES).shape(p)[p.dim] == 1
     return "a vector of one number becomes its sign: the gradient is 0" if single else None
 

@@ -8,6 +8,16 @@ from typing import Any
 
 #: Statuses that lose no points.
 FINE = ("right", "follows", "unchecked")
+#: What a slug says to somebody who does not know it; the others are read as they are.
+WORDS = {
+    "factor": "off by a constant factor",
+    "scale": "off by one factor throughout: a sum for a mean, or the reverse",
+    "non-finite": "NaN or infinite",
+    "zero": "zero in every element",
+    "one-minus": "1 minus the right value",
+    "transposed": "transposed",
+    "raised": "raises an exception",
+}
 #: So many names are kept per group; the count is exact anyway.
 NAMES = 2000
 
@@ -52,7 +62,9 @@ def _failures(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             if mark["status"] in FINE:
                 continue
             what = mark["cause"] or mark["code"] or _normal(mark["hint"]) or mark["status"]
-            found.append((item["item"], mark["quantity"], str(what).replace("-", " ")))
+            found.append(
+                (item["item"], mark["quantity"], WORDS.get(what, str(what).replace("-", " ")))
+            )
     return found
 
 

@@ -18,9 +18,9 @@ from crosscheck.exercises.judging import Judged, drawn
 from crosscheck.exercises.marking import plain
 from crosscheck.finding import Finding
 from crosscheck.grading.recording import Record, rehearse
-from crosscheck.grading.rehearsal import Deviated, Rehearsed, Script
+from crosscheck.grading.rehearsal import Deviated, Encore, Rehearsed, Script
 from crosscheck.implementations import ORACLES, oracle, reference
-from crosscheck.isolation import Level, Limits, Worker, Zygote, open_worker, shared
+from crosscheck.isolation import IsolationError, Level, Limits, Worker, Zygote, open_worker, shared
 from crosscheck.isolation.text import one_line, printable
 from crosscheck.spec import Layer
 from crosscheck.submissions import Submission
@@ -109,16 +109,17 @@ class Marker:
         self.exercise = exercise
         self.settings = settings
         self.oracles = recorded(exercise, Record.from_bytes(settings.record), settings.seed)
-        self.zygote = (
-            Zygote(extra(exercise), settings.without)
-            if settings.without
-            else shared(extra(exercise))
-        )
-        self.zygote.require(settings.level)
+        self.zygote = self._zygote()
         self.scripts: dict[tuple[str, ...], Script] = {}
-        self.remembered: OrderedDict[tuple[str, bytes], Judged] = OrderedDict()
+        self.remembered: OrderedDict[tuple[str, bytes], tuple[Judged, Encore]] = OrderedDict()
         self.lengths: dict[tuple[str, ...], int] = {}
         self.met = 0
+
+    def _zygote(self) -> Zygote:
+        modules, without = extra(self.exercise), self.settings.without
+        found = Zygote(modules, without) if without else shared(modules)
+        found.require(self.settings.level)
+        return found
 
     @property
     def level(self) -> Level:
@@ -126,7 +127,22 @@ class Marker:
         return self.zygote.level
 
     def mark(self, submission: Submission) -> dict[str, Any]:
-        """The result as plain data; whatever the submission does, there is one."""
+        """The result as plain data; whatever the submission does, there is one.
+
+        Raises:
+            RuntimeError: the process that workers come from ended over it, twice: marked by hand it
+                is, and the next one is marked as ever.
+        """
+        for _ in range(2):
+            try:
+                return self._marked(submission)
+            except IsolationError:
+                if self.zygote.usable:
+                    raise
+                self.zygote = self._zygote()  # the memory ran out, perhaps, and it was chosen
+        raise RuntimeError("the process that workers come from ended twice")
+
+    def _marked(self, submission: Submission) -> dict[str, Any]:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             result = judge(
@@ -162,9 +178,11 @@ class Marker:
         answers = worker.rehearse(item, script)
         key = (item.title, answers or b"")
         if answers is not None and key in self.remembered:
-            self.met += 1
-            self.remembered.move_to_end(key)
-            return self.remembered[key]
+            known, asked = self.remembered[key]
+            if worker.repeats(asked):
+                self.met += 1
+                self.remembered.move_to_end(key)
+                return known
         try:
             found, witnesses = judged()
         except Deviated:
@@ -176,8 +194,8 @@ class Marker:
             self.scripts[names] = Script.of(heard)
             self.lengths[names] = len(heard)
             self.remembered.clear()
-        elif answers is not None:
-            self.remembered[key] = light
+        elif answers is not None and (encore := worker.encore()) is not None:
+            self.remembered[key] = light, encore
             if len(self.remembered) > REMEMBERED:
                 self.remembered.popitem(last=False)
         return light
@@ -224,6 +242,17 @@ class Rehearsing:
             return self.worker.implementation(names, layer, **options)
         self._first = ready
         return ready
+
+    def repeats(self, encore: Encore) -> bool:
+        """Whether what was rehearsed answers the same beyond the script, too."""
+        same = self._ready is not None and self._ready.repeats(encore)
+        if not self.worker.alive:
+            self.forget()
+        return same
+
+    def encore(self) -> Encore | None:
+        """What was asked beyond the script in the last check; None if there was no whole check."""
+        return self._first.encore() if self._first is not None else None
 
     def heard(self) -> list[Any]:
         """What was asked of the implementation of the last rehearsal."""

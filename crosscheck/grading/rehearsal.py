@@ -6,13 +6,15 @@ submission the whole script is sent at once, and the check finds its answers wai
 is not in the script is asked as ever. What the check sees is the same either way.
 
 The raw answers to the whole script also say when two submissions cannot be told apart: then they get
-the same mark, and the second one costs nothing but asking.
+the same mark, and the second one costs nothing but asking. Where a check asked more than the script,
+what it asked is asked again, and counts as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -58,11 +60,20 @@ class Script:
         return cls(tuple(requests), {body: tuple(at) for body, at in places.items()})
 
 
+@dataclass(frozen=True)
+class Encore:
+    """What one check asked beyond the script, and a digest of what it was answered."""
+
+    requests: tuple[Request, ...]
+    digest: bytes
+
+
 class Rehearsed(RemoteImplementation):
     """An implementation in a worker that listens for a script, or answers out of one.
 
     Attributes:
         heard: the requests that were made, in order.
+        beyond: those of them that were not in the script, and what they were answered.
     """
 
     @classmethod
@@ -86,6 +97,8 @@ class Rehearsed(RemoteImplementation):
         super().__init__(worker, items, name, convention, strict, key)
         self.script = script
         self.heard: list[Request] = []
+        self.beyond: list[tuple[Request, Answer]] = []
+        self._again: deque[tuple[Request, Answer]] = deque()
         self._raw: tuple[bytes, list[int]] | None = None
         self._answers: list[Answer] = []
         self._next = 0
@@ -112,6 +125,33 @@ class Rehearsed(RemoteImplementation):
         self.script = script
         return hashlib.blake2b(self._raw[0], digest_size=16).digest()
 
+    def encore(self) -> Encore | None:
+        """What was asked beyond the script until now; None if that ended the process."""
+        if self.dead is not None:
+            return None
+        requests = tuple(request for request, _ in self.beyond)
+        return Encore(requests, _digest([answer for _, answer in self.beyond]))
+
+    def repeats(self, encore: Encore) -> bool:
+        """Whether it answers the same to what another check asked beyond the script.
+
+        If not, what it answered is not lost: a check that asks it gets it. Where the process ended
+        over it, the check has to begin anew.
+        """
+        if not encore.requests:
+            return True
+        try:
+            start = FIRST + len(self.script.requests) if self.script is not None else FIRST
+            requests = [
+                replace(r, data=_numbered(r.data, start + n), sequence=start + n)
+                for n, r in enumerate(encore.requests)
+            ]
+            answers = self.worker.converse(requests)
+        except ImplementationError:
+            return False
+        self._again = deque(zip(requests, answers, strict=True))
+        return _digest(answers) == encore.digest
+
     def _unpack(self) -> None:
         if self._raw is not None and self.script is not None:
             raw, self._raw = self._raw, None
@@ -136,10 +176,28 @@ class Rehearsed(RemoteImplementation):
             if kind in _SEQUEL and self._answers and not self._live:
                 raise Deviated
             self._live = bool(self._answers)
-            return super().ask(kind, text, entries, room)
+            return self._beyond(kind, text, entries, room)
         self._next = place + 1
         self._live = False
         answer = self._answers[place]
+        if isinstance(answer, ImplementationError | NotOffered):
+            raise answer
+        return answer
+
+    def _beyond(self, kind: Kind, text: str, entries: Sequence[Entry], room: int) -> Frame:
+        """Asked now, or just before by `repeats`."""
+        request = self.heard[-1]
+        if self._again and _body(self._again[0][0].data) == _body(request.data):
+            answer = self._again.popleft()[1]
+        else:
+            self._again.clear()
+            try:
+                answer = super().ask(kind, text, entries, room)
+            except WorkerDied:
+                raise
+            except (ImplementationError, NotOffered) as raised:
+                answer = raised
+        self.beyond.append((request, answer))
         if isinstance(answer, ImplementationError | NotOffered):
             raise answer
         return answer
@@ -153,6 +211,17 @@ class Rehearsed(RemoteImplementation):
                     return None
                 return place
         return None
+
+
+def _digest(answers: Sequence[Answer]) -> bytes:
+    """Of answers, whatever their numbers are."""
+    digest = hashlib.blake2b(digest_size=16)
+    for answer in answers:
+        if isinstance(answer, Frame):
+            digest.update(encode(replace(answer, sequence=0)))
+        else:
+            digest.update(f"{type(answer).__name__}\n{answer}\0".encode(errors="backslashreplace"))
+    return digest.digest()
 
 
 def _text(data: bytes) -> str:

@@ -135,8 +135,13 @@ class Zygote:
         """A new worker: its stream and its number."""
         _ = self.facts
         ours, theirs = socket.socketpair()
-        with theirs:
+        try:
             reply = self._ask({"do": "fork", "limits": limits.plain()}, theirs)
+        except IsolationError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         return ours, int(reply["pid"])
 
     def end(self, pid: int, patience: float = 0.0) -> dict[str, Any]:

@@ -262,3 +262,17 @@ def test_an_option_that_there_is_not_is_named(name):
         crosscheck.check(name, options={"groups": 2})
     with pytest.raises(TypeError, match="groups"):
         getattr(nn, name)(2, groups=2)
+
+
+def test_the_jax_twin_is_what_jax_calls_patches():
+    """Written as slices, for XLA ends the process on the derivative of its own patches."""
+    lax = pytest.importorskip("jax.lax")
+    options = {"padding": 1, "stride": 2, "dilation": 2}
+    sizes = {"batch": 2, "channels": 3, "height": 7, "width": 8}
+    problem = crosscheck.catalogue["Unfold"].problem(
+        options, {**sizes, "kernel_height": 2, "kernel_width": 3}
+    )
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 8)).astype(np.float32)
+    ours = crosscheck.catalogue["Unfold"].jax(problem, x=x)
+    patches = lax.conv_general_dilated_patches(x, (2, 3), (2, 2), [(1, 1)] * 2, rhs_dilation=(2, 2))
+    assert np.allclose(ours, np.asarray(patches).reshape(2, 18, -1), atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 import crosscheck
 import reference_nn as nn
 from crosscheck import Verdict
+from crosscheck.sampling import build
 
 quick = partial(crosscheck.check, dtypes=("float64",))
 
@@ -785,3 +786,13 @@ def test_what_a_loss_does_not_have_is_refused_with_a_reason(call, message):
 def test_a_class_that_does_not_exist_is_refused(name, target):
     with pytest.raises(IndexError, match=f"{name}: a class index lies outside 0 … 2"):
         getattr(nn, name)().forward(X, np.array(target))
+
+
+@pytest.mark.parametrize("layer", ["CrossEntropyLoss", "NLLLoss"])
+def test_no_case_ignores_every_target(layer):
+    """The mean over nothing is 0/0, of which nothing can be said."""
+    spec = crosscheck.catalogue[layer]
+    problem = spec.problem({"ignore_index": 1}, {"batch": 4, "classes": 2})
+    targets = [build(problem, seed, "distinct").values["target"] for seed in range(100)]
+    assert all((t != 1).any() and t.min() >= 0 and t.max() < 2 for t in targets)
+    assert any((t == 1).any() for t in targets)

@@ -6,11 +6,15 @@ import lzma
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import hostile
 import pytest
 
+from conftest import SEED
+from crosscheck.exercises import Limits
 from crosscheck.exercises.exercise import IMPORTS
+from crosscheck.grading.marker import Marker, Settings
 from crosscheck.isolation.zygote import empty
 from crosscheck.submissions.imports import without_imports
 from crosscheck.submissions.reading import from_bytes
@@ -67,19 +71,27 @@ DEEP = """
 import os
 for _ in range(1500): os.mkdir("d"); os.chdir("d")
 """
-#: Says in every answer to a forward pass alone that its arguments are now zero.
-FORGED = """
-import crosscheck.isolation.runtime as r
-from crosscheck.isolation.protocol import Entry, Frame
-def change(name):
-    old = getattr(r.Runtime, name)
-    def new(self, request):
-        f = old(self, request)
-        changed = tuple(Entry(e.role, e.index, np.zeros_like(e.array)) for e in request.entries)
-        return Frame(f.kind, f.sequence, f.entries + changed, f.text, f.status)
-    setattr(r.Runtime, name, new)
-for name in ("_forward", "_vjp", "_again"): change(name)
+#: Puts something between the requests and the harness, which has looked its methods up already.
+BETWEEN = """
+import sys
+from crosscheck.isolation.protocol import Entry, Frame, Kind
+f = sys._getframe()
+while "handlers" not in f.f_locals: f = f.f_back
+handlers = f.f_locals["handlers"]
+def between(kind, act):
+    old = handlers[kind]
+    handlers[kind] = lambda request: act(request, old(request))
 """
+#: Says in every answer that the arguments are now zero.
+FORGED = (
+    BETWEEN
+    + """
+def zeroed(request, f):
+    changed = tuple(Entry(e.role, e.index, np.zeros_like(e.array)) for e in request.entries)
+    return Frame(f.kind, f.sequence, f.entries + changed, f.text, f.status)
+for kind in (Kind.FORWARD, Kind.VJP, Kind.AGAIN): between(kind, zeroed)
+"""
+)
 
 
 def marked(marker, source):
@@ -93,6 +105,49 @@ def statuses(result, item):
 
 def test_a_forward_that_computes_nothing_has_no_derivative_to_earn_for(patient):
     assert marked(patient, NOTHING)["earned"] == BASE
+
+
+def test_one_right_gradient_does_not_make_the_others_derivatives_of_something(patient):
+    zero = "self.grad_bias = self.bias * 0"
+    assert zero in NOTHING
+    found = marked(patient, NOTHING.replace(zero, "self.grad_bias = g.sum(axis=0)"))
+    assert found["earned"] == BASE + 1
+    assert statuses(found, "nn_Linear")["grad_x"] == "wrong"
+
+
+def test_nobody_changes_the_mark_of_who_answers_the_same(exercise, kept, solution):
+    """Of equal answers to the script one forward pass alone, asked later, gives another."""
+    tripled = (
+        solution
+        + """
+class nn_Sigmoid:
+    def forward(self, x): return 3 * x
+    def backward(self, x, grad_output): return 3 * grad_output
+"""
+    )
+    spoilt = (
+        BETWEEN
+        + """
+asked = [0]
+def spoil(request, f):
+    asked[0] += request.text.startswith("nn_Sigmoid/")
+    if not request.text.startswith("nn_Sigmoid/") or asked[0] < 60: return f
+    return Frame(f.kind, f.sequence, tuple(Entry(e.role, e.index, 7 * e.array) for e in f.entries))
+between(Kind.FORWARD, spoil)
+"""
+    )
+    own = Settings("backpropagation", SEED, kept.to_bytes())
+    marker = Marker(
+        replace(exercise, limits=Limits(60, 300), imports=(*IMPORTS, "sys", "crosscheck")), own
+    )
+    marked(marker, solution)
+    marked(marker, tripled)  # the longest script
+    marker.remembered.clear()
+    assert marked(marker, tripled + spoilt)["earned"] < 10
+    assert marked(marker, tripled)["earned"] == 10
+    met = marker.met
+    assert marked(marker, tripled + "\n# again\n")["earned"] == 10
+    assert marker.met == met + 3  # and still nothing is examined twice
 
 
 def test_a_submission_cannot_choose_its_cases(patient):
@@ -118,6 +173,19 @@ def test_claimed_changes_do_not_change_what_is_expected(patient):
 def test_folders_in_folders_end_neither_the_zygote_nor_the_next_submission(patient, solution):
     assert marked(patient, hostile.BASE + DEEP)["earned"] == BASE
     assert marked(patient, solution + "\n# after it\n")["earned"] == 11
+
+
+def test_a_zygote_that_ended_is_followed_by_another(exercise, kept, solution):
+    own = Settings("backpropagation", SEED, kept.to_bytes(), without=("namespaces",))
+    marker = Marker(replace(exercise, limits=Limits(60, 300)), own)
+    first = marker.zygote
+    assert marked(marker, hostile.BASE)["earned"] == BASE
+    first.process.kill()
+    first.process.wait()
+    assert marked(marker, solution)["earned"] == 11
+    assert marker.zygote is not first
+    for zygote in (first, marker.zygote):
+        zygote.close()
 
 
 def test_nothing_of_a_submission_stays_in_the_scratch_folder(tmp_path):

@@ -28,7 +28,7 @@ class Limits:
     memory: int = 512 * MIB
     output: int = 20_000
     file: int = 8 * MIB
-    reply: int = 4 * MIB
+    reply: int = MIB
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
