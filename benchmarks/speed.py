@@ -282,7 +282,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
     for name in names:
         points = [(r["parameters"], r["seconds"][name]) for r in rows if name in r["seconds"]]
@@ -290,7 +290,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot(*zip(*points, strict=True), marker="o", label=name, linewidth=width)
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="CPU seconds, warm, median")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
