@@ -153,7 +153,10 @@ def peers(case: Case) -> dict[str, Callable[[], None]]:
     return {
         "torch gradcheck, fast": lambda: torch.autograd.gradcheck(run, leaves, fast_mode=True),
         "torch gradcheck, slow": lambda: torch.autograd.gradcheck(run, leaves),
-        "jax check_grads": in_x64(lambda: check_grads(traced, arrays, order=1, modes=["rev"])),
+        # With its own tolerance it calls some of these right gradients wrong.
+        "jax check_grads": in_x64(
+            lambda: check_grads(traced, arrays, order=1, modes=["rev"], rtol=1e-2)
+        ),
         "chex": in_x64(lambda: chex.assert_numerical_grads(traced, tuple(arrays), order=1)),
         "a loop of central differences": loop,
         "NumPy against torch, by hand": by_hand,
@@ -229,12 +232,12 @@ def process(arguments: list[str], environment: Mapping[str, str] | None = None) 
 
 
 def peak_memory(size: int) -> dict[str, float]:
-    """Peak memory of one check beyond that of a tiny one, in units of the parameters' bytes."""
+    """Peak memory of one check beyond a tiny one and the case itself (Linux), in parameter bytes."""
+    # Linux counts a parent's peak as the child's in ru_maxrss; VmHWM begins anew.
     code = (
-        "import resource; from benchmarks.speed import Ours; Ours(43)();"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        f"Ours({size})(); after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-        "print((after - before) * 1024)"
+        "from benchmarks.speed import Ours; Ours(43)();"
+        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]);"
+        f"ours = Ours({size}); before = peak(); ours(); print((peak() - before) * 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     parameters = sum(
@@ -279,7 +282,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     names = list(dict.fromkeys(name for row in rows for name in row["seconds"]))
     for name in names:
         points = [(r["parameters"], r["seconds"][name]) for r in rows if name in r["seconds"]]
@@ -287,7 +290,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.plot(*zip(*points, strict=True), marker="o", label=name, linewidth=width)
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="CPU seconds, warm, median")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
