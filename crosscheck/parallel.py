@@ -111,5 +111,8 @@ def _begin() -> None:
 
 def _check(name: str, arguments: Mapping[str, Any]) -> Report:
     from crosscheck.checking import check
+    from crosscheck.implementations import forget
 
-    return check(name, **arguments)
+    report = check(name, **arguments)
+    forget()  # a layer's compiled programs serve no other, and all of them together are gigabytes
+    return report

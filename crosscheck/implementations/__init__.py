@@ -41,6 +41,12 @@ def oracle(framework: str, layer: Layer) -> Implementation | None:
     raise UsageError(f"unknown framework {framework!r}: there is {', '.join(ORACLES)}")
 
 
+def forget() -> None:
+    """Let go of the twins of every layer, and of what was compiled for them."""
+    oracle.cache_clear()
+    reference.cache_clear()
+
+
 @cache
 def reference(layer: Layer) -> NumpyImplementation | None:
     """reference_nn's class for a layer, or None if it has none."""
