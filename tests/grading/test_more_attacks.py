@@ -175,6 +175,34 @@ def test_folders_in_folders_end_neither_the_zygote_nor_the_next_submission(patie
     assert marked(patient, solution + "\n# after it\n")["earned"] == 11
 
 
+def test_no_dtype_stops_the_parent(patient):
+    for lie in ("a > 0", "a.astype('u1')", "a.astype('f2')", "a.astype('i8')", "a + 1j", "a[:0]"):
+        for forward, backward in ((lie, lie), (lie, "a * 0"), ("a * 0", lie)):
+            lies = f"""
+class nn_Sigmoid:
+    def forward(self, a): return {forward}
+    def backward(self, x, a): return {backward}
+"""
+            found = marked(patient, hostile.BASE + lies)
+            assert statuses(found, "nn_Sigmoid")["output"] in ("wrong", "raised"), lies
+
+
+def test_no_signal_is_ordered_through_a_descriptor(patient):
+    """F_SETOWN and F_SETSIG make the kernel send any signal, SIGKILL too, to any process of the user."""
+    if "seccomp" not in patient.zygote.facts["measures"]:
+        pytest.skip("no system call filter on this system")
+    asks = """
+import os, sys
+ctypes = sys.modules["crosscheck.isolation.hardening.seccomp"].ctypes
+call = ctypes.CDLL(None).syscall
+number = 72 if os.uname().machine == "x86_64" else 25
+F_SETOWN, F_SETSIG, F_SETOWN_EX, F_GETFL = 8, 10, 15, 3
+stream = next(d for d in range(3, 64) if call(number, d, F_GETFL, 0) >= 0)
+print([call(number, stream, what, 1) for what in (F_SETOWN, F_SETSIG, F_SETOWN_EX)])
+"""
+    assert marked(patient, hostile.BASE + asks)["printed"].strip() == "[-1, -1, -1]"
+
+
 def test_a_zygote_that_ended_is_followed_by_another(exercise, kept, solution):
     own = Settings("backpropagation", SEED, kept.to_bytes(), without=("namespaces",))
     marker = Marker(replace(exercise, limits=Limits(60, 300)), own)
