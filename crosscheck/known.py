@@ -15,7 +15,6 @@ from crosscheck.tolerance import Rounding, quantities
 if TYPE_CHECKING:
     from crosscheck.panel import Panel
 
-
 def known_differences(
     panel: Panel, case: Case, found: Sequence[Comparison], mine: Evaluation, rounding: Rounding
 ) -> list[Comparison]:

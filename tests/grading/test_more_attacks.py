@@ -3,6 +3,7 @@
 import io
 import json
 import lzma
+import os
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from crosscheck.exercises import Limits
 from crosscheck.exercises.exercise import IMPORTS
 from crosscheck.grading.marker import Marker, Settings
 from crosscheck.isolation.zygote import empty
+from crosscheck.submissions import course
 from crosscheck.submissions.imports import without_imports
 from crosscheck.submissions.reading import from_bytes
 
@@ -282,3 +284,23 @@ def test_a_line_of_spaces_does_not_hold_the_reader_up():
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
     assert done.stdout == "400007\n"
+
+
+def test_files_that_are_taken_together_are_named(tmp_path):
+    """Two people with one first name, in files by hand: the teacher has to be told."""
+    (tmp_path / "anna_maria.py").write_text("class A: pass\n")
+    (tmp_path / "anna_berta.py").write_text("class B: pass\n")
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "c.py").write_text("class C: pass\n")
+    (tmp_path / "ben.py").write_text("class A: pass\n")
+    anna, ben = (entry.read() for entry in course(tmp_path))
+    assert "3 files taken for one person's" in anna.notes[0] and "anna_berta.py" in anna.notes[0]
+    assert len(anna.sources) == 3 and ben.notes == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "anna_1.py").write_text("class A: pass\n")
+    os.mkfifo(tmp_path / "anna_2.py")
+    (anna,) = course(tmp_path)
+    assert "no file" in anna.read().problems[0]
