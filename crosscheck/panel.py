@@ -153,7 +153,8 @@ class Hearing:
                 raise ImplementationError(
                     f"{name} has shape {found[name].shape}, should be {cotangent.shape}"
                 )
-        return found
+        # Truth values cannot be subtracted, and differences of uint8 wrap.
+        return {k: a if a.dtype.kind in "fc" else a.astype(np.float64) for k, a in found.items()}
 
     @property
     def kink(self) -> bool:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from crosscheck.errors import UsageError
 from crosscheck.submissions.archive import members
+from crosscheck.submissions.folder import contents
 from crosscheck.submissions.reading import from_bytes, read
 from crosscheck.submissions.sources import CODE, IGNORED_FOLDERS, assemble
 from crosscheck.submissions.submission import Submission, Unreadable
@@ -57,13 +58,24 @@ class Entry:
         files: dict[str, bytes] = {}
         for path in self.paths:
             try:
-                if path.suffix.lower() == ".zip":
+                if path.is_dir():
+                    files |= {f"{path.name}/{k}": v for k, v in contents(path).items()}
+                elif not path.is_file():  # a pipe would be waited for
+                    raise Unreadable("it is no file")
+                elif path.suffix.lower() == ".zip":
                     files |= members(path.read_bytes(), path.name, CODE)
                 else:
                     files[path.name] = path.read_bytes()
-            except (OSError, Unreadable) as error:
+            except OSError as error:
+                return Submission(
+                    self.student, problems=(f"{path.name}: {error.strerror or error}",)
+                )
+            except Unreadable as error:
                 return Submission(self.student, problems=(f"{path.name}: {error}",))
-        return assemble(self.student, files, everything)
+        found = assemble(self.student, files, everything)
+        names = ", ".join(path.name for path in self.paths[:5])
+        together = f"{len(self.paths)} files taken for one person's: {names}"
+        return replace(found, notes=(together, *found.notes))
 
 
 def course(path: str | os.PathLike[str]) -> Iterator[Entry]:

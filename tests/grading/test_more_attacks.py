@@ -3,6 +3,7 @@
 import io
 import json
 import lzma
+import os
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from crosscheck.exercises import Limits
 from crosscheck.exercises.exercise import IMPORTS
 from crosscheck.grading.marker import Marker, Settings
 from crosscheck.isolation.zygote import empty
+from crosscheck.submissions import course
 from crosscheck.submissions.imports import without_imports
 from crosscheck.submissions.reading import from_bytes
 
@@ -175,6 +177,34 @@ def test_folders_in_folders_end_neither_the_zygote_nor_the_next_submission(patie
     assert marked(patient, solution + "\n# after it\n")["earned"] == 11
 
 
+def test_no_dtype_stops_the_parent(patient):
+    for lie in ("a > 0", "a.astype('u1')", "a.astype('f2')", "a.astype('i8')", "a + 1j", "a[:0]"):
+        for forward, backward in ((lie, lie), (lie, "a * 0"), ("a * 0", lie)):
+            lies = f"""
+class nn_Sigmoid:
+    def forward(self, a): return {forward}
+    def backward(self, x, a): return {backward}
+"""
+            found = marked(patient, hostile.BASE + lies)
+            assert statuses(found, "nn_Sigmoid")["output"] in ("wrong", "raised"), lies
+
+
+def test_no_signal_is_ordered_through_a_descriptor(patient):
+    """F_SETOWN and F_SETSIG make the kernel send any signal, SIGKILL too, to any process of the user."""
+    if "seccomp" not in patient.zygote.facts["measures"]:
+        pytest.skip("no system call filter on this system")
+    asks = """
+import os, sys
+ctypes = sys.modules["crosscheck.isolation.hardening.seccomp"].ctypes
+call = ctypes.CDLL(None).syscall
+number = 72 if os.uname().machine == "x86_64" else 25
+F_SETOWN, F_SETSIG, F_SETOWN_EX, F_GETFL = 8, 10, 15, 3
+stream = next(d for d in range(3, 64) if call(number, d, F_GETFL, 0) >= 0)
+print([call(number, stream, what, 1) for what in (F_SETOWN, F_SETSIG, F_SETOWN_EX)])
+"""
+    assert marked(patient, hostile.BASE + asks)["printed"].strip() == "[-1, -1, -1]"
+
+
 def test_a_zygote_that_ended_is_followed_by_another(exercise, kept, solution):
     own = Settings("backpropagation", SEED, kept.to_bytes(), without=("namespaces",))
     marker = Marker(replace(exercise, limits=Limits(60, 300)), own)
@@ -254,3 +284,23 @@ def test_a_line_of_spaces_does_not_hold_the_reader_up():
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
     assert done.stdout == "400007\n"
+
+
+def test_files_that_are_taken_together_are_named(tmp_path):
+    """Two people with one first name, in files by hand: the teacher has to be told."""
+    (tmp_path / "anna_maria.py").write_text("class A: pass\n")
+    (tmp_path / "anna_berta.py").write_text("class B: pass\n")
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "c.py").write_text("class C: pass\n")
+    (tmp_path / "ben.py").write_text("class A: pass\n")
+    anna, ben = (entry.read() for entry in course(tmp_path))
+    assert "3 files taken for one person's" in anna.notes[0] and "anna_berta.py" in anna.notes[0]
+    assert len(anna.sources) == 3 and ben.notes == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "anna_1.py").write_text("class A: pass\n")
+    os.mkfifo(tmp_path / "anna_2.py")
+    (anna,) = course(tmp_path)
+    assert "no file" in anna.read().problems[0]

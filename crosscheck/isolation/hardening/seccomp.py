@@ -30,7 +30,7 @@ ALLOWED: dict[str, tuple[int, int | None]] = {
     "getcwd": (79, 17), "chdir": (80, 49), "mkdir": (83, None), "mkdirat": (258, 34),
     "rmdir": (84, None), "unlink": (87, None), "unlinkat": (263, 35), "rename": (82, None),
     "renameat": (264, 38), "renameat2": (316, 276), "ftruncate": (77, 46), "fsync": (74, 82),
-    "readlink": (89, None), "readlinkat": (267, 78), "dup": (32, 23), "fcntl": (72, 25),
+    "readlink": (89, None), "readlinkat": (267, 78), "dup": (32, 23),
     "poll": (7, None), "ppoll": (271, 73), "select": (23, None), "pselect6": (270, 72),
     # memory
     "munmap": (11, 215), "mremap": (25, 216), "brk": (12, 214), "madvise": (28, 233),
@@ -51,6 +51,10 @@ ALLOWED: dict[str, tuple[int, int | None]] = {
 _MAPPING = {"mmap": (9, 222), "mprotect": (10, 226)}
 #: Allowed for looking, not for changing: argument 2 must be null.
 _LOOKING = {"prlimit64": (302, 261)}
+#: Allowed for descriptors and flags alone; the command is argument 1. Others choose who gets which signal.
+_DESCRIPTORS = {"fcntl": (72, 25)}
+_DUPFD, _GETFD, _SETFD, _GETFL, _SETFL, _DUPFD_CLOEXEC = 0, 1, 2, 3, 4, 1030
+_COMMANDS = (_DUPFD, _GETFD, _SETFD, _GETFL, _SETFL, _DUPFD_CLOEXEC)
 #: Refused with the answer that makes the C library take another way, or the caller no offence.
 _OTHERWISE = {"clone3": (435, 435, _ENOSYS), "ioctl": (16, 29, _ENOTTY)}
 
@@ -97,6 +101,14 @@ def program(machine: str) -> bytes:
             _statement(_RETURN, _ERRNO | _EPERM),
             _statement(_RETURN, _ALLOW),
         ]
+    for descriptors in _DESCRIPTORS.values():
+        lines += [
+            _jump(_EQUAL, descriptors[column], 0, 2 + 2 * len(_COMMANDS)),
+            _statement(_LOAD, 24),
+        ]
+        for command in _COMMANDS:
+            lines += [_jump(_EQUAL, command, 0, 1), _statement(_RETURN, _ALLOW)]
+        lines += [_statement(_RETURN, _ERRNO | _EPERM)]
     for looking in _LOOKING.values():
         lines += [
             _jump(_EQUAL, looking[column], 0, 6),
