@@ -38,7 +38,8 @@ def known_differences(
     def follows(quantity: str) -> bool:
         return _follows_reference(panel, case, mine, quantity, rounding)
 
-    for entry in panel.differences:
+    # An entry for this kind of case says more than one for all.
+    for entry in sorted(panel.differences, key=lambda entry: ANY in entry.kinds):
         if case.kind not in entry.kinds and ANY not in entry.kinds:
             continue
         for quantity in entry.quantities:

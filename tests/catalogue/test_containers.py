@@ -83,7 +83,7 @@ MISTAKES = [
     (InputOfTheFirst, "backward-wrong", "grad_x"),
     (LayerSkipped, "backward-wrong", "grad_0.bias"),
     (MeanInEveryLayer, "backward-wrong", "grad_2.weights"),
-    (Accumulates, "contract", "contract: second call gives the same"),
+    (Accumulates, "convention-mismatch", "contract: second call gives the same"),
     (NotHandedOn, "wrong-shape", "grad_x"),
 ]
 
@@ -114,7 +114,13 @@ CHAINS = [
 def test_a_chain_of_layers_agrees(chain):
     pytest.importorskip("torch")
     report = quick(crosscheck.network(*chain), options={}, against=("torch", "numeric"))
-    assert report.verdict is Verdict.AGREE, str(report)
+    if "Embedding" in str(
+        chain[0]
+    ):  # its padding's gradient is no derivative; JAX would confirm it
+        assert report.verdict is Verdict.UNCHECKED, str(report)
+        assert all("embedding-gradient-options" in reason for reason in report.unchecked())
+    else:
+        assert report.verdict is Verdict.AGREE, str(report)
 
 
 def test_a_chain_agrees_with_jax_too():

@@ -121,7 +121,7 @@ def test_a_planted_mistake_is_found(torch, wrong, options, code, quantity):
 
 def test_the_mean_of_the_copies_is_named_a_factor(torch):
     (finding,) = quick(MeanOfTheCopies, options={}, against=("torch",)).findings
-    assert finding.cause == "factor"
+    assert finding.cause == "constant-factor"
 
 
 # --- JAX, the ends, refusals ------------------------------------------------------------------

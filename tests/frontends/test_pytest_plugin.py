@@ -395,7 +395,7 @@ def test_a_failure_tells_in_order_what_where_who_why_and_how_to_repeat(suite, bo
         "where", "elements, the worst at [in_features=",
         "expected (torch)", "got",
         "grad_weights against", "torch: disagree, jax: disagree, numeric: disagree",
-        "Probably",
+        "Proved:",
         "case:", "crosscheck replay .crosscheck/WrongLinear-Linear_distinct,float64.npz",
         "layers.py:WrongLinear",
         "repeat: crosscheck.check('Linear', WrongLinear",
