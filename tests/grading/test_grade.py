@@ -10,8 +10,8 @@ import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
-
 from conftest import SEED
+
 from crosscheck.errors import CaseError, UsageError
 from crosscheck.grading.grade import grade
 from crosscheck.grading.journal import Journal

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import hostile
 import pytest
-
 from conftest import SEED, impatient
+
 from crosscheck.grading.marker import Marker, Settings
 from crosscheck.isolation import Level, Zygote
 from crosscheck.submissions.reading import from_bytes

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import hostile
 import pytest
-
 from conftest import SEED
+
 from crosscheck.exercises import Limits
 from crosscheck.exercises.exercise import IMPORTS
 from crosscheck.grading.marker import Marker, Settings
