@@ -14,13 +14,6 @@ from reference_nn.special import erf, erfc
 quick = partial(crosscheck.check, dtypes=("float64",))
 
 
-@pytest.fixture
-def frameworks():
-    """Both of them: at a kink, and where a forward is wrong, nobody else can tell."""
-    pytest.importorskip("torch")
-    pytest.importorskip("jax")
-
-
 ACTIVATIONS = [name for name, layer in crosscheck.catalogue.items() if layer.group == "activations"]
 
 

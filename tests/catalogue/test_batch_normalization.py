@@ -231,12 +231,6 @@ def test_forward_writes_into_no_old_statistics():
 # --- JAX's libraries --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def linen():
-    pytest.importorskip("torch")
-    return pytest.importorskip("flax.linen")
-
-
 SIZES = {"batch": 4, "num_features": 3, "length": 2}
 
 

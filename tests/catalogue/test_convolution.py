@@ -18,28 +18,6 @@ quick = partial(crosscheck.check, dtypes=("float64",))
 NAMES = [f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
-@pytest.fixture
-def x64(torch):
-    jax = pytest.importorskip("jax")
-    with jax.enable_x64(True):
-        yield jax
-
-
-@pytest.fixture
-def linen(x64):
-    return pytest.importorskip("flax.linen")
-
-
-@pytest.fixture
-def eqx(x64):
-    return pytest.importorskip("equinox")
-
-
 def first_case(name, options=None):
     return next(cases(crosscheck.catalogue[name], options=options or {}, dtypes=("float64",)))
 

@@ -17,30 +17,6 @@ quick = partial(crosscheck.check, dtypes=("float64",))
 LOSSES = [name for name, layer in crosscheck.catalogue.items() if layer.group == "losses"]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
-@pytest.fixture
-def frameworks():
-    pytest.importorskip("torch")
-    pytest.importorskip("jax")
-
-
-@pytest.fixture
-def optax():
-    pytest.importorskip("torch")  # first: the other order has aborted processes
-    return pytest.importorskip("optax")
-
-
-@pytest.fixture
-def x64(optax):
-    jax = pytest.importorskip("jax")
-    with jax.enable_x64(True):
-        yield jax
-
-
 # --- mistakes ---------------------------------------------------------------------------------
 
 

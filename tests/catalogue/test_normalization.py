@@ -187,18 +187,6 @@ def test_the_fast_variance_shows_at_an_offset_alone(dtypes):
 # --- JAX's libraries --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def linen():
-    pytest.importorskip("torch")
-    return pytest.importorskip("flax.linen")
-
-
-@pytest.fixture
-def eqx():
-    pytest.importorskip("torch")
-    return pytest.importorskip("equinox")
-
-
 def agrees(name, function, **details):
     report = quick(name, function, against=("jax",), **{"options": {}, **details})
     assert report.verdict is Verdict.AGREE, str(report)

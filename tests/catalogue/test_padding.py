@@ -16,11 +16,6 @@ KINDS = ("ConstantPad", "ZeroPad", "ReflectionPad", "ReplicationPad", "CircularP
 NAMES = [f"{kind}{n}d" for kind in KINDS for n in (1, 2, 3)]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_combination_of_options_agrees(torch, name):
     layer = crosscheck.catalogue[name]

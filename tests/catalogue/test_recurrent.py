@@ -17,16 +17,6 @@ quick = partial(crosscheck.check, dtypes=("float64",))
 CELLS, LAYERS = ("RNNCell", "LSTMCell", "GRUCell"), ("RNN", "LSTM", "GRU")
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
-@pytest.fixture
-def frameworks(torch):
-    pytest.importorskip("jax")
-
-
 # --- every combination of options -------------------------------------------------------------
 
 
@@ -231,29 +221,6 @@ def test_a_gradient_without_later_states_is_right_in_a_sequence_of_one_step(torc
 
 
 # --- JAX's libraries --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def x64(frameworks):
-    import jax
-
-    with jax.enable_x64(True):
-        yield jax
-
-
-@pytest.fixture
-def linen(x64):
-    return pytest.importorskip("flax.linen")
-
-
-@pytest.fixture
-def eqx(x64):
-    return pytest.importorskip("equinox")
-
-
-@pytest.fixture
-def hk(x64):
-    return pytest.importorskip("haiku")
 
 
 def blocks(names, array):

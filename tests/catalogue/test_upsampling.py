@@ -15,11 +15,6 @@ quick = partial(crosscheck.check, "Upsample", dtypes=("float64",))
 SETS = [*option_sets(crosscheck.catalogue["Upsample"], 0)]
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parametrize("options", SETS, ids=str)
 def test_every_combination_of_options_agrees(torch, options):
     layer = crosscheck.catalogue["Upsample"]
