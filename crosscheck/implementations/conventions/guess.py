@@ -27,6 +27,7 @@ from crosscheck.implementations.conventions.call import (
     argument_names,
     method_accepts,
     required,
+    signature,
 )
 from crosscheck.implementations.conventions.columns import columns
 from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
@@ -225,7 +226,7 @@ def _runs(subject: Any) -> bool:
 
 def _variadic(subject: Any) -> bool:
     try:
-        parameters = inspect.signature(subject).parameters.values()
+        parameters = signature(subject).parameters.values()
     except (TypeError, ValueError):
         return False
     return any(p.kind is p.VAR_POSITIONAL for p in parameters)
@@ -266,7 +267,7 @@ def _column_shapes(subject: Any, problem: Problem) -> bool:
 def _any_number(function: Any) -> bool:
     """Whether a signature has ``*arguments``, and so does not say how many it takes."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = signature(function).parameters.values()
     except (TypeError, ValueError):
         return True
     return any(p.kind is p.VAR_POSITIONAL for p in parameters)
