@@ -107,7 +107,7 @@ def judge(subject: str, comparisons: Iterable[Comparison]) -> list[Finding]:
     comparisons = [*comparisons]
     if any(c.kind is Kind.RANDOM for c in comparisons):
         # Whatever else differs, differs at every call: it is no evidence of a wrong gradient.
-        comparisons = [c for c in comparisons if c.kind is not Kind.VALUE]
+        comparisons = [c for c in comparisons if c.kind not in (Kind.VALUE, Kind.DTYPE)]
     low = any(c.kind is Kind.LOW_PRECISION for c in comparisons)
     for comparison in comparisons:
         per_case.setdefault((comparison.case.id, comparison.quantity), []).append(comparison)
@@ -189,11 +189,16 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
             if kind is Kind.RAISED:  # the first line; the report shows the traceback
                 reason = reason.partition("\n")[0]
             return finding(code, (comparison.right,), reason)
+    comparison = votes.first(Verdict.DISAGREE, Kind.NON_FINITE)
+    if comparison is not None and comparison.known is None:
+        return finding("non-finite", (comparison.right,), comparison.reason)
     oracles = votes.oracles
     for one, other in zip(oracles, oracles[1:], strict=False):
         if votes.between(one, other) is Verdict.DISAGREE:
             if not any(c.known for c in votes.comparisons):
                 agrees = [o for o in oracles if votes.between(subject, o) is Verdict.AGREE]
+                if not agrees:
+                    break  # wrong by both of them, or not given
                 split = finding("oracles-disagree", agrees)
                 every = tuple(c for c in votes.comparisons if c.verdict is Verdict.DISAGREE)
                 return Finding(
@@ -201,9 +206,6 @@ def _judge_quantity(votes: _Votes, quantity: str, forward_wrong: bool) -> Findin
                 )
     if not wrong:
         return None
-    comparison = votes.first(Verdict.DISAGREE, Kind.NON_FINITE)
-    if comparison is not None:
-        return finding("non-finite", (comparison.right,), comparison.reason)
     differs = [o for o in oracles if votes.between(subject, o) is Verdict.DISAGREE]
     numeric = votes.between(subject, NUMERIC)
     if not quantity.startswith("grad_"):

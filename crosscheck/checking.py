@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -16,18 +16,18 @@ from crosscheck.comparison import NUMERIC, Comparison, Kind, Outcome, Verdict
 from crosscheck.contract import check_contract
 from crosscheck.detective import investigate
 from crosscheck.errors import MissingFramework, UsageError, unknown
-from crosscheck.evaluation import Implementation, ImplementationError, NotOffered
+from crosscheck.evaluation import Implementation, ImplementationError, NotOffered, OneNumber
 from crosscheck.families import catalogue
-from crosscheck.finding import Finding
+from crosscheck.first_wrong_layer import first_wrong_layer
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.implementations import subject as as_subject
-from crosscheck.implementations.conventions import Convention, plausible
+from crosscheck.implementations.conventions import Calling, plausible
 from crosscheck.mismatch import tell_apart
-from crosscheck.networks import Network, compose, known_differences, stage_cases
+from crosscheck.networks import Network, compose, known_differences
 from crosscheck.optimizer_causes import explain_step
 from crosscheck.panel import Panel
 from crosscheck.report import Report
-from crosscheck.spec import Array, Layer, Problem, Values
+from crosscheck.spec import Layer
 from crosscheck.versions import install_hint, installed, version
 
 #: Everyone who can be asked, in the order of the reports.
@@ -47,7 +47,7 @@ def check(
     sizes: Mapping[str, int] | None = None,
     dtypes: Sequence[str] = DTYPES,
     seed: int = 0,
-    convention: Convention | str | None = None,
+    convention: Calling | None = None,
     extra: int = 0,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
@@ -69,7 +69,9 @@ def check(
         dtypes: ``"float64"``, ``"float32"`` or both.
         seed: names every random draw.
         convention: how the implementation is called: a function, or the name of a built-in
-            convention; guessed by default, see `crosscheck.implementations.conventions`.
+            convention; guessed by default, see `crosscheck.implementations.conventions`. Or where
+            it keeps its arrays, ``{"weights": "store.kernel", "grad_weights": "slope"}``; the rest
+            is guessed.
         extra: further cases with random sizes, per option combination.
         every_element: differentiate numerically element by element: exact in where an error
             is, but it costs two or more forward evaluations per element.
@@ -127,7 +129,7 @@ def check_cases(
     implementation: Any = None,
     *,
     against: Iterable[str] | None = None,
-    convention: Convention | str | None = None,
+    convention: Calling | None = None,
     every_element: bool = False,
     progress: Callable[[Case], None] | None = None,
     strict: bool = False,
@@ -144,13 +146,14 @@ def check_cases(
     )
     comparisons: list[Comparison] = []
     notes: dict[str, None] = {}
+    lacking: dict[str, list[str]] = {}
     contract_done = False
     for _, group in groupby(cases, key=lambda case: (id(case.problem), case.kind)):
         examined = [*group]
         try:
             found, examined = examine(panel, examined, progress)
         except NotOffered as missing:
-            notes[f"not checked with {examined[0].problem.label()}: {missing}"] = None
+            lacking.setdefault(str(missing), []).append(examined[0].problem.label())
             continue
         except ImplementationError as error:
             outcome = Outcome(Verdict.DISAGREE, kind=Kind.RAISED, reason=str(error))
@@ -167,6 +170,8 @@ def check_cases(
         if not contract_done and not any(c.kind is Kind.RAISED for c in found):
             comparisons += check_contract(panel.subject, examined[0])
             contract_done = True
+    for reason, labels in lacking.items():
+        notes[f"not checked with {', '.join(dict.fromkeys(labels))}: {reason}"] = None
     if not comparisons and notes:
         raise UsageError("; ".join(notes))
     findings = judge(panel.subject.name, comparisons)
@@ -177,7 +182,12 @@ def check_cases(
         findings = tell_apart(findings, panel.subject.name)
         findings = investigate(findings, comparisons, panel)
     if findings and isinstance(spec, Network) and is_chain(spec, implementation):
-        findings = _first_wrong_layer(spec, implementation, findings, convention) + findings
+        findings = (
+            first_wrong_layer(
+                spec, implementation, findings, partial(check_cases, convention=convention)
+            )
+            + findings
+        )
     notes |= dict.fromkeys(getattr(panel.subject, "notes", ()))
     return Report(
         layer=spec,
@@ -198,46 +208,18 @@ def _remark(comparison: Comparison) -> bool:
     )  # fmt: skip
 
 
-def _first_wrong_layer(
-    spec: Network,
-    layers: Sequence[Any],
-    findings: Sequence[Finding],
-    convention: Convention | str | None,
-) -> list[Finding]:
-    """Check each layer of a wrong network alone, on what trusted layers before it give.
-
-    A layer is judged on its own inputs and an upstream gradient of its own, so an error that
-    only passes through it is not blamed on it.
-    """
-    case = next((f.comparisons[0].case for f in findings if f.comparisons), None)
-    if case is None:
-        return []
-    for stage, stage_case in zip(spec.stages, stage_cases(case, _trusted_forward), strict=True):
-        report = check_cases(stage.layer, [stage_case], layers[stage.index], convention=convention)
-        if report.verdict is Verdict.DISAGREE:
-            own = report.findings[0]
-            message = (
-                f"The first wrong layer of the network is layer {stage.index} ({report.subject}), "
-                f"checked alone on the inputs it gets here: {own.message}"
-            )
-            return [replace(own, code="first-wrong-layer", message=message)]
-    return []
-
-
-def _trusted_forward(problem: Problem, values: Values) -> Array:
-    """The first output of a layer by a framework, or by reference_nn where there is none."""
-    trusted = [oracle(name, problem.layer) for name in ORACLES if installed(name)]
-    witness = next((w for w in (*trusted, reference(problem.layer)) if w is not None), None)
-    if witness is None:
-        raise UsageError(f"nobody but the subject knows the forward of {problem.layer.name}")
-    return witness.bind(problem).forward(values)[next(iter(problem.outputs))]
-
-
 def examine(
     panel: Panel, group: list[Case], progress: Callable[[Case], None] | None
 ) -> tuple[list[Comparison], list[Case]]:
     """All comparisons of cases that share their values, drawn anew if they sit near a kink."""
-    hearing = panel.hear(group[0])
+    try:
+        hearing = panel.hear(group[0])
+    except OneNumber:
+        even = [case for case in map(sampling.evened, group) if case is not None]
+        if len(even) < len(group):
+            raise
+        group = even
+        hearing = panel.hear(group[0])
     for attempt in range(1, REDRAWS + 1):
         if group[0].seed is None or not hearing.kink:
             break
@@ -258,7 +240,7 @@ def assemble(
     spec: Layer,
     implementation: Any,
     against: Iterable[str] | None,
-    convention: Convention | str | None,
+    convention: Calling | None,
     every_element: bool = False,
     strict: bool = False,
     instead: Mapping[str, Implementation] | None = None,
@@ -322,9 +304,7 @@ def is_chain(spec: Layer, given: Any) -> bool:
     return isinstance(spec, Network) and isinstance(given, list | tuple) and not pair
 
 
-def _subject(
-    given: Any, spec: Layer, convention: Convention | str | None, strict: bool
-) -> Implementation:
+def _subject(given: Any, spec: Layer, convention: Calling | None, strict: bool) -> Implementation:
     if isinstance(spec, Network) and is_chain(spec, given):
         return compose(given, spec, convention)
     return as_subject(given, spec, convention, strict)

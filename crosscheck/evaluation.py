@@ -89,6 +89,10 @@ class NotOffered(Exception):
     """The implementation does not have an option of the layer; not a mistake, but unchecked."""
 
 
+class OneNumber(NotOffered):
+    """It takes one number for all axes of space, and here they differ."""
+
+
 class ImplementationError(Exception):
     """Somebody's code raised, or cannot be called as its convention says.
 

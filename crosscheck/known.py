@@ -55,10 +55,9 @@ def known_differences(
 def _of_both(panel: Panel, entry: Difference, of: Sequence[Comparison]) -> dict[int, Comparison]:
     subject = panel.subject.name
     split = any(c.verdict is Verdict.DISAGREE for c in of if subject not in (c.left, c.right))
-    follows = any(
-        c.verdict is Verdict.AGREE for c in of if c.left == subject and c.right in panel.oracles
-    )
-    if not (split and follows):
+    answers = [c.verdict for c in of if c.left == subject and c.right in panel.oracles]
+    absent = all(verdict is Verdict.UNCHECKED for verdict in answers)  # it does not give this
+    if not (split and (absent or Verdict.AGREE in answers)):
         return {}
     return {id(c): replace(c, known=entry.slug) for c in of if c.verdict is Verdict.DISAGREE}
 

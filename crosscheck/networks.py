@@ -19,6 +19,7 @@ from crosscheck.errors import UsageError
 from crosscheck.implementations.conventions import (
     CONVENTIONS,
     Call,
+    Calling,
     Convention,
     Named,
     build,
@@ -215,7 +216,7 @@ def stage_cases(
 
 
 def compose(
-    subject: Sequence[Any], spec: Network, convention: Convention | str | None
+    subject: Sequence[Any], spec: Network, convention: Calling | None
 ) -> NumpyImplementation:
     """A list of classes, one per stage, as the implementation of a network.
 
@@ -225,6 +226,10 @@ def compose(
     if len(subject) != len(spec.stages):
         raise UsageError(f"{spec.name} has {len(spec.stages)} layers, {len(subject)} were given")
     names = "→".join(getattr(s, "__name__", type(s).__name__) for s in subject)
+    if isinstance(convention, Mapping):
+        raise UsageError(
+            "a network's layers keep their arrays each in its own place: check them alone"
+        )
     one = CONVENTIONS[convention] if isinstance(convention, str) else convention or by_guess()
     return NumpyImplementation(tuple(subject), chain_convention(one), names)
 

@@ -189,10 +189,11 @@ class Hearing:
         return known_differences(self.panel, case, found, mine, self.rounding)
 
     def _pairs(self, case: Case, answers: Mapping[str, Answer]) -> Iterator[Comparison]:
-        problem = case.problem
+        problem, mine = case.problem, answers[self.panel.subject.name]
+        given = mine.outputs if isinstance(mine, Evaluation) else {}
         wanted = [
             *problem.outputs,
-            *problem.buffers,
+            *(n for n, t in problem.buffers.items() if n in given or not t.optional),
             *(f"grad_{n}" for n in problem.differentiable),
         ]
         for quantity in wanted:

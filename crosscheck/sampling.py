@@ -190,7 +190,8 @@ def cases(
         [options] if options is not None else option_sets(layer, seed)
     )
     for index, combination in enumerate(combinations):
-        whole = index == 0
+        # Inputs of another rank are another way to be used, and what is written for it has no other.
+        whole = index == 0 or set(combination) <= set(layer.ranks)
         for case in _shapes(layer, combination, dict(sizes or {}), seed, whole, extra):
             for dtype in dtypes:
                 yield case.with_values(dtype=dtype)
@@ -240,6 +241,21 @@ def _shapes(
         problem = drawn(f"random{number}", fixed)
         if problem is not None:
             yield build(problem, seed, f"random{number}")
+
+
+def evened(case: Case) -> Case | None:
+    """The case of the same kind with one size for all axes of a kernel; None if none fits."""
+    problem = case.problem
+    kernel = [axis for axis in problem.sizes if axis.startswith("kernel_")]
+    for size in sorted({problem.sizes[axis] for axis in kernel}, reverse=True):
+        even = problem.layer.problem(
+            problem.options, {**problem.sizes, **dict.fromkeys(kernel, size)}
+        )
+        if misfit(even) is None:
+            special = case.kind if case.kind in problem.layer.special else None
+            drawn = build(even, case.seed or 0, case.kind, special=special)
+            return drawn.with_values(dtype=case.dtype, memory=case.memory)
+    return None
 
 
 def redraw(case: Case, attempt: int) -> Case:

@@ -39,12 +39,14 @@ class Tensor:
         differentiable: whether a gradient with respect to it (for an output: a cotangent) exists.
         when: the array exists only where this holds: the name of an option (its truth), or a
             function of the `Problem`.
+        optional: a buffer that counts and decides nothing: code that does not give it is not wrong.
     """
 
     axes: str | Callable[[Problem], Shape]
     domain: Domain = NORMAL
     differentiable: bool = True
     when: str | Callable[[Problem], bool] | None = None
+    optional: bool = False
 
     def present(self, problem: Problem) -> bool:
         """Whether the array exists under the problem's options."""
@@ -106,6 +108,12 @@ class Layer:
         convention: how a hand-written subject is called, where it is not called as the notebook's
             layers are (`crosscheck.implementations.conventions`): an optimizer, a schedule.
         needs: framework → packages that its twin imports besides: ``{"jax": ("optax",)}``.
+        ranks: the options that say no more than how many axes the inputs have. A hand-written class
+            may be written for one of them, without an option to say so.
+        blocks: parameter → the names of the equal blocks along its first axis, ``"ifgo"`` for the
+            gates of an LSTM. A hand-written class may keep each in an array of its own.
+        sums: pairs of parameters of which only the sum counts: ``("bias_ih", "bias_hh")``. A
+            hand-written class may keep one array for both.
     """
 
     name: str
@@ -128,6 +136,9 @@ class Layer:
     follows: str | None = None
     convention: Callable[..., Any] | None = None
     needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ranks: Sequence[str] = ()
+    blocks: Mapping[str, str] = field(default_factory=dict)
+    sums: Sequence[tuple[str, str]] = ()
 
     def problem(
         self, options: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None

@@ -29,7 +29,7 @@ _STATISTICS = {
     "running_mean": Tensor("num_features", when="track_running_stats"),
     "running_var": Tensor("num_features", POSITIVE, when="track_running_stats"),
 }
-_COUNT = {"num_batches_tracked": Tensor("", indices(5), when="track_running_stats")}
+_COUNT = {"num_batches_tracked": Tensor("", indices(5), when="track_running_stats", optional=True)}
 _SPACE_SIZES = {"depth": (2, 3), "height": (2, 3), "width": (2, 4)}
 
 
@@ -139,6 +139,7 @@ def _norm(
         buffers=buffers,
         outputs=lambda o: {"output": axes(o)},
         constructor=("num_features",),
+        ranks=("space",) if n == 1 else (),
         options={"eps": 1e-5, "momentum": 0.1, **options, "bias": True, "training": True},
         variants=variants,
         sizes={"num_features": (2, 4), **{k: _SPACE_SIZES[k] for k in SPACES[n].split() if n > 1}},

@@ -36,6 +36,7 @@ LAYERS = (
         outputs=lambda o: {"output": _rows(o, "out_features")},
         constructor=("in1_features", "in2_features", "out_features"),
         options={"bias": True, "extra_dimension": False},
+        ranks=("extra_dimension",),
         variants=({"bias": False}, {"extra_dimension": True}),
         sizes={axis: (2, 5) for axis in ("batch", "in1_features", "in2_features", "out_features")},
         torch=torch_module(

@@ -145,24 +145,38 @@ def _of_group(p: Problem) -> str | None:
     return few(math.prod(Tensor(f"group_size {SPACES[p.space]}").shape(p)))
 
 
-_ROWS = "batch length features"
+def _rows(o: Options) -> str:
+    return "batch length features" if o["ndim"] == 3 else "batch features"
+
+
+def _axes_to_share(p: Problem) -> str | None:
+    return None if p.ndim > p.normalized_axes else "normalized_axes leaves no axis of samples"
+
 
 LAYERS = (
     Layer(
         "LayerNorm",
-        inputs={"x": _ROWS},
+        inputs=lambda o: {"x": _rows(o)},
         parameters=_scale_and_shift,
-        outputs={"output": _ROWS},
+        outputs=lambda o: {"output": _rows(o)},
         constructor=(_normalized,),
-        options={"eps": 1e-5, "elementwise_affine": True, "bias": True, "normalized_axes": 1},
+        options={
+            "eps": 1e-5,
+            "elementwise_affine": True,
+            "bias": True,
+            "normalized_axes": 1,
+            "ndim": 3,
+        },
         variants=(
             {"eps": 0.1},
             {"elementwise_affine": False},
             {"bias": False},
             {"normalized_axes": 2},
+            {"ndim": 2},
         ),
         sizes={"batch": (2, 5), "length": (2, 5), "features": (3, 7)},
-        valid=lambda p: few(math.prod(_normalized(p))),
+        ranks=("ndim",),
+        valid=lambda p: _axes_to_share(p) or few(math.prod(_normalized(p))),
         torch=_torch_layer_norm,
         torch_layout={"weights": "weight"},
         jax=_jax_layer_norm,
@@ -180,6 +194,7 @@ LAYERS = (
         options={"eps": 1e-5, "affine": True, "bias": True, "space": 1},
         variants=({"eps": 0.1}, {"affine": False}, {"bias": False}, {"space": 0}, {"space": 2}),
         sizes={"batch": (2, 4), "num_groups": (2, 4), "group_size": (2, 5)},
+        ranks=("space",),
         valid=_of_group,
         torch=_torch_group_norm,
         torch_layout={"weights": "weight"},
@@ -188,14 +203,20 @@ LAYERS = (
     ),
     Layer(
         "RMSNorm",
-        inputs={"x": _ROWS},
+        inputs=lambda o: {"x": _rows(o)},
         parameters=_scale,
-        outputs={"output": _ROWS},
+        outputs=lambda o: {"output": _rows(o)},
         constructor=(_normalized,),
-        options={"eps": None, "elementwise_affine": True, "normalized_axes": 1},
-        variants=({"eps": 0.1}, {"elementwise_affine": False}, {"normalized_axes": 2}),
+        options={"eps": None, "elementwise_affine": True, "normalized_axes": 1, "ndim": 3},
+        variants=(
+            {"eps": 0.1},
+            {"elementwise_affine": False},
+            {"normalized_axes": 2},
+            {"ndim": 2},
+        ),
         sizes={"batch": (2, 5), "length": (2, 5), "features": (3, 7)},
-        valid=_scaled_away,
+        ranks=("ndim",),
+        valid=lambda p: _axes_to_share(p) or _scaled_away(p),
         torch=_torch_rms_norm,
         torch_layout={"weights": "weight"},
         jax=_jax_rms_norm,

@@ -119,6 +119,12 @@ def _layer(kind: str) -> Layer:
             "output": _sequence(o, "(1+bidirectional)*hidden_size"),
             **{f"{name}n": _STATE for name in state},
         },
+        sums=()
+        if kind == "GRU"
+        else [
+            (f"bias_ih{suffix}", f"bias_hh{suffix}")
+            for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse")
+        ],
         constructor=("input_size", "hidden_size"),
         options=options,
         variants=(

@@ -16,6 +16,8 @@ from crosscheck.spec import Array, Layer, Problem, Tensor
 WEIGHTS = scaled(0.5)
 #: Cell → blocks of rows in its weights, and what it carries from step to step.
 CELLS = {"RNN": (1, "h"), "LSTM": (4, "hc"), "GRU": (3, "h")}
+#: Cell → the names of those blocks.
+GATES = {"RNN": "", "LSTM": "ifgo", "GRU": "rzn"}
 
 
 def jax_step(kind: str, a: Any, u: Any, *state: Any, nonlinearity: str = "tanh") -> tuple[Any, ...]:
@@ -81,6 +83,8 @@ def _cell(kind: str) -> Layer:
             "bias_hh": Tensor(rows, when="bias"),
         },
         outputs={f"new_{name}": "batch hidden_size" for name in state},
+        blocks=dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), GATES[kind]),
+        sums=() if kind == "GRU" else (("bias_ih", "bias_hh"),),
         constructor=("input_size", "hidden_size"),
         options=options,
         variants=(

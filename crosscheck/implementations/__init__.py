@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from types import FunctionType
 from typing import Any
 
 from crosscheck.errors import UsageError, unknown
 from crosscheck.evaluation import Implementation
-from crosscheck.implementations.conventions import CONVENTIONS, Convention, notebook, plausible
+from crosscheck.implementations.conventions import CONVENTIONS, Calling, Naming, notebook, plausible
+from crosscheck.implementations.conventions.signatures import is_numpys
 from crosscheck.implementations.jax_function import JaxImplementation
 from crosscheck.implementations.made import Made
 from crosscheck.implementations.numpy_layer import NumpyImplementation
@@ -59,7 +61,7 @@ def reference(layer: Layer) -> NumpyImplementation | None:
 
 
 def subject(
-    given: Any, layer: Layer, convention: Convention | str | None = None, strict: bool = True
+    given: Any, layer: Layer, convention: Calling | None = None, strict: bool = True
 ) -> Implementation:
     """What somebody passed as the implementation under test, behind the protocol.
 
@@ -71,7 +73,8 @@ def subject(
             ``"jax"`` for the catalogue's own twin; None for reference_nn's layer.
         layer: the spec.
         convention: how a NumPy subject is called, or the name of a built-in convention; guessed by
-            default, see `crosscheck.implementations.conventions`.
+            default, see `crosscheck.implementations.conventions`. Or a mapping from parameters (and
+            ``grad_<parameter>``) to the attributes that hold them: the rest is guessed.
         strict: refuse options that the subject does not have, see `NumpyImplementation`.
 
     Raises:
@@ -89,6 +92,12 @@ def subject(
         return twin
     if isinstance(convention, str) and convention not in CONVENTIONS:
         raise unknown("convention", convention, CONVENTIONS)
+    if isinstance(convention, Mapping):
+        names = layer.problem().given
+        for name in convention:
+            if name.removeprefix("grad_") not in names:
+                raise unknown(f"array of {layer.name}", name, names)
+        return NumpyImplementation(given, None, strict=strict, naming=Naming(dict(convention)))
     if convention is not None:
         return NumpyImplementation(given, convention, strict=strict)
     if layer.convention is not None and not hasattr(given, "bind"):
@@ -117,6 +126,8 @@ def subject(
         name = getattr(given, "__name__", type(given).__name__)
         raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
     if callable(given) and not isinstance(given, type):
+        if is_numpys(given):
+            return NumpyImplementation(given, None, strict=strict)
         name = getattr(given, "__name__", type(given).__name__)
         return JaxImplementation(given, name, takes_problem=False)
     raise UsageError(

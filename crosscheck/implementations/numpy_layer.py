@@ -17,10 +17,13 @@ from crosscheck.implementations.conventions import (
     Guess,
     Naming,
     build,
-    guess,
+    construction,
     notebook,
+    settle,
 )
-from crosscheck.implementations.conventions.guess import transposed
+from crosscheck.implementations.conventions.guess import gives_the_shape
+from crosscheck.implementations.conventions.layouts import said
+from crosscheck.implementations.conventions.offers import Offers
 from crosscheck.spec import Array, Problem, Values
 
 
@@ -51,6 +54,8 @@ class NumpyImplementation:
         self.guessed: Guess | None = None
         self.strict = strict
         self.naming = naming or Naming()
+        self._said: tuple[str, ...] = ()
+        self._offers = Offers(subject, name or _name_of(subject))
         self._given = convention
         self._around = around
         self._convention: Convention | None = None
@@ -62,43 +67,47 @@ class NumpyImplementation:
         found = []
         if self.guessed is not None:
             found.append(f"called by the convention {self.guessed.name!r}: {self.guessed.why}")
-        found += [
-            f"convention-mismatch: {name} is kept transposed, as (out, in)"
-            for name in sorted(self.naming.transposed)
-        ]
-        return tuple(found)
+        return (*found, *self._said)
 
     @property
     def convention(self) -> Convention:
         """The convention that is used; the notebook's before a guess."""
-        return self._convention or notebook
+        given = self._given if callable(self._given) else notebook
+        return self._convention or given
 
     def settle(self, problem: Problem) -> None:
         """Decide on a convention and on what is kept transposed, once."""
         if self._convention is not None:
             return
-        turned: frozenset[str] = frozenset()
+        naming = given = self.naming
         found: Convention
-        if callable(self._given):
-            found = self._given
-        elif self._given is not None:
+        if isinstance(self._given, str):
             found = CONVENTIONS[self._given]
-            turned = transposed(self.subject, problem) if self._given != "columns" else turned
+            naming = settle(self.subject, problem, naming, self._given)[1]
+        elif self._given is not None:
+            found = self._given
         else:
-            self.guessed = guess(self.subject, problem)
+            self.guessed, naming = settle(self.subject, problem, naming)
             if self.guessed is None:
                 raise ImplementationError(
                     f"{self.name} has a forward but no backward, or neither: nothing says how to "
-                    "call it"
+                    "call it. A function is given together with its backward: (forward, backward)"
                 )
             found = self.guessed.convention
-            if self.guessed.name != "columns":
-                turned = transposed(self.subject, problem)
             if self.guessed.name == "notebook":
                 self.guessed = None  # the one that is expected: nothing to say
-        if self._around is None:
-            self.naming = replace(self.naming, transposed=self.naming.transposed | turned)
+        if self._around is not None:  # what is declared is not guessed
+            naming = replace(naming, turned=self.naming.turned)
+        self.naming = naming
+        self._said = tuple(said(self.name, problem, given, naming))
         self._convention = found if self._around is None else self._around(found)
+
+    def _fits(self, problem: Problem) -> bool:
+        """Whether its forward gives outputs of the declared shapes."""
+        if self._convention is None and not callable(self._given):
+            found = settle(self.subject, problem, self.naming, self._given)[0]
+            return found is not None and found.tried
+        return gives_the_shape(self.convention, self.subject, problem, self.naming)
 
     @property
     def name(self) -> str:
@@ -112,14 +121,19 @@ class NumpyImplementation:
             NotOffered: the class lacks an option of the problem.
             ImplementationError: the constructor raised.
         """
-        if isinstance(self.subject, type) and not any("." in name for name in problem.parameters):
+        one = isinstance(self.subject, type) and not any("." in name for name in problem.parameters)
+        if one:
+            construction(self.subject, problem, self.strict, self.naming)
+        if self.strict:
+            self._offers.require(problem, self._fits)
+        self.settle(problem)
+        if one:
             try:
-                build(self.subject, problem, self.strict, self.naming.constructor)
+                build(self.subject, problem, self.strict, self.naming)
             except NotOffered:
                 raise
             except (Exception, SystemExit) as error:
                 raise ImplementationError.during(f"{self.name}'s constructor", error) from error
-        self.settle(problem)
         return NumpyBound(self, problem)
 
 

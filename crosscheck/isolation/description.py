@@ -50,6 +50,8 @@ def describe(problem: Problem) -> str:
         "options": {k: _pack(v) for k, v in problem.options.items()},
         "defaults": {k: _pack(v) for k, v in layer.options.items()},
         "sizes": problem.sizes,
+        "sums": [*map(list, layer.sums)],
+        "blocks": dict(layer.blocks),
     }
     try:
         return json.dumps(data)
@@ -79,6 +81,8 @@ def rebuild(text: str) -> Problem:
         outputs=tensors(data["outputs"]),
         constructor=[_constant(_unpack(value)) for value in data["constructor"]],
         options={k: _unpack(v) for k, v in data["defaults"].items()},
+        blocks=data["blocks"],
+        sums=[(one, two) for one, two in data["sums"]],
     )
     return layer.problem({k: _unpack(v) for k, v in data["options"].items()}, data["sizes"])
 

@@ -26,6 +26,7 @@ ORDER = [
     {"blame"},
     {"causes", "optimizer_causes", "mismatch", "detective"},
     {"report"},
+    {"first_wrong_layer"},
     {"checking"},
     {"submissions"},
     {"parallel", "training", "exercises"},

@@ -10,32 +10,28 @@
 | `updating` | ``backward(grad_output, learning_rate)`` changes the parameters itself |
 | `tape` | tensors with ``.backward()`` and ``.grad`` |
 | `whole_network` | one class for all layers: ``loss, grads = net.loss(x, y)`` |
+| `loss_and_gradient` | a loss in one function: ``loss, grad = softmax_loss(x, y)`` |
 """
 
-from crosscheck.implementations.conventions.call import (
-    Call,
-    Convention,
-    Named,
-    Naming,
-    Running,
-    accepts,
-    argument_names,
-    build,
-    construction,
-)
+from crosscheck.implementations.conventions.building import build, construction
+from crosscheck.implementations.conventions.call import Call, Calling, Convention, Named, Running
 from crosscheck.implementations.conventions.guess import (
     CONVENTIONS,
     Guess,
     by_guess,
     guess,
     plausible,
+    settle,
 )
+from crosscheck.implementations.conventions.naming import Naming
 from crosscheck.implementations.conventions.notebook import notebook
 from crosscheck.implementations.conventions.scalings import declared
+from crosscheck.implementations.conventions.signatures import accepts, argument_names
 
 __all__ = [
     "CONVENTIONS",
     "Call",
+    "Calling",
     "Convention",
     "Guess",
     "Named",
@@ -50,4 +46,5 @@ __all__ = [
     "guess",
     "notebook",
     "plausible",
+    "settle",
 ]

@@ -1,22 +1,27 @@
-"""Which argument of somebody's function is what, by its name: ``dout``, ``cache``, ``W``, ``lr``."""
+"""Which argument of somebody's function is what, by its name: ``dout``, ``cache``, ``W``, ``conv_param``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import CodeType
 from typing import Any
 
-from crosscheck.implementations.conventions.call import Call, argument_names
+import numpy as np
+
+from crosscheck.implementations.conventions.call import Call
 from crosscheck.implementations.conventions.names import (
     CACHES,
     DICTIONARIES,
     INPUTS,
+    MODES,
+    OPTIONS,
     PREDICTIONS,
+    SETTINGS,
     TARGETS,
     UPSTREAM,
     parameter_names,
 )
+from crosscheck.implementations.conventions.signatures import argument_names, signature
 
 
 class Parameters(dict[str, Any]):
@@ -40,6 +45,20 @@ class Parameters(dict[str, Any]):
         return self[self._other[key]]
 
 
+class Settings(dict[str, Any]):
+    """The options and buffers of a call in one dictionary, each under all of its names."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        for name, value in call.problem.options.items():
+            self.update(dict.fromkeys((name, *OPTIONS.get(name, ())), value))
+        for name in MODES:
+            if name in call.problem.options:
+                self["mode"] = "train" if call.problem.options[name] else "test"
+        for name in call.problem.buffers:
+            self[name] = np.array(call.given(name))
+
+
 @dataclass(frozen=True)
 class Offer:
     """What there is to pass.
@@ -57,18 +76,26 @@ class Offer:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def match(self, function: Callable[..., Any]) -> tuple[Any, ...] | None:
-        """The arguments of a function in order, or None if a name is not understood."""
+        """The arguments of a function in order, or None if a name is not understood.
+
+        Names that say nothing are taken to be the inputs that are left, in order, if there are as many.
+        """
         names = argument_names(function)
         found: list[Any] = []
-        inputs = list(self.call.problem.inputs)
+        unknown: list[int] = []
         used: set[str] = set()
         for name in names:
-            role = self._role(name, inputs, used)
+            role = self._role(name, [*self.call.problem.inputs], used)
             if role is None:
                 if _has_default(function, name):
                     break
-                return None
+                unknown.append(len(found))
             found.append(role)
+        left = [n for n in self.call.problem.inputs if n not in used]
+        if unknown and (self.upstream or len(unknown) != len(left)):
+            return None
+        for place, name in zip(unknown, left, strict=False):
+            found[place] = self.call.given(name)
         return tuple(found)
 
     def _role(self, name: str, inputs: Sequence[str], used: set[str]) -> Any:
@@ -80,12 +107,20 @@ class Offer:
             return self.upstream[0]
         if self.cache is not None and name in CACHES:
             return self.cache
-        for parameter in problem.parameters:
-            if name in parameter_names(parameter, tuple(problem.parameters)):
+        for parameter in self.call.parameters:
+            if parameter not in used and name in parameter_names(
+                parameter, tuple(problem.parameters)
+            ):
                 if name not in DICTIONARIES or self._alone(name):
+                    used.add(parameter)
                     return self.call.given(parameter)
         if name in DICTIONARIES and problem.parameters:
             return Parameters(self.call, self.more.get("_words", ()))
+        if name.endswith(SETTINGS):
+            return Settings(self.call)
+        for option, value in problem.options.items():
+            if name in (option, *OPTIONS.get(option, ())):
+                return value
         for number, known in enumerate(inputs):
             names = (
                 (known, *((INPUTS, TARGETS)[number > 0])) if len(inputs) > 1 else (known, *INPUTS)
@@ -101,22 +136,6 @@ class Offer:
         return len(self.call.problem.parameters) == 1 or name == "weights"
 
 
-def words_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names and strings that a function's code mentions, those of inner functions included."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return tuple(dict.fromkeys(_words(code))) if code is not None else ()
-
-
-def _words(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, CodeType):
-            yield from _words(constant)
-
-
 def _has_default(function: Callable[..., Any], name: str) -> bool:
-    import inspect
-
-    return inspect.signature(function).parameters[name].default is not inspect.Parameter.empty
+    parameter = signature(function).parameters[name]
+    return parameter.default is not parameter.empty

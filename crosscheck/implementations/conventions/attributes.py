@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from crosscheck.evaluation import ImplementationError
-from crosscheck.implementations.conventions.arguments import words_of
-from crosscheck.implementations.conventions.call import Call, Running, accepts
+from crosscheck.implementations.conventions.call import Call, Running
 from crosscheck.implementations.conventions.names import (
     INPUT_GRADIENTS,
     INPUTS,
@@ -17,6 +16,7 @@ from crosscheck.implementations.conventions.names import (
     UPSTREAM,
     first,
 )
+from crosscheck.implementations.conventions.signatures import accepts, words_of
 from crosscheck.implementations.conventions.slots import attributes as attributes_of
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crosscheck.implementations.conventions.call import Call, Running, accepts
+from crosscheck.implementations.conventions.call import Call, Running
+from crosscheck.implementations.conventions.signatures import accepts
 
 
 def cached(subject: Any, call: Call) -> Running:
@@ -13,7 +14,7 @@ def cached(subject: Any, call: Call) -> Running:
     A backward that takes nothing (a loss's) is scaled by the upstream gradient afterwards.
     """
     layer = call.construct(subject)
-    upstream = yield call.outputs(layer.forward(*call.inputs), layer)
+    upstream = yield call.outputs(call.forward(layer), layer)
     if accepts(layer.backward, len(upstream)):
         yield call.gradients(layer.backward(*call.turned(upstream)), layer)
     else:

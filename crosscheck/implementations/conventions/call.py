@@ -14,23 +14,23 @@ When only the forward pass is wanted, the generator is closed after the first yi
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from types import FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from crosscheck.evaluation import ImplementationError, NotOffered
+from crosscheck.evaluation import ImplementationError
+from crosscheck.implementations.conventions.building import build
 from crosscheck.implementations.conventions.names import (
     INPUT_GRADIENTS,
     INPUTS,
+    MODES,
     first,
     gradient_names,
     parameter_names,
 )
+from crosscheck.implementations.conventions.naming import Naming
+from crosscheck.implementations.conventions.signatures import argument_names
 from crosscheck.implementations.conventions.slots import (
     Slot,
     array_names,
@@ -43,24 +43,9 @@ from crosscheck.spec import Array, Problem, Values
 
 Named: TypeAlias = Mapping[str, Any]
 Convention: TypeAlias = Callable[[Any, "Call"], Generator[Named, tuple[Array, ...], None]]
+#: What a user says of how code is called: a function, the name of a built-in one, or where arrays are.
+Calling: TypeAlias = "Convention | str | Mapping[str, str]"
 Running: TypeAlias = Generator[Named, tuple[Array, ...], None]
-
-
-@dataclass(frozen=True)
-class Naming:
-    """What is known beforehand of how a subject is built and where it keeps things.
-
-    Attributes:
-        attributes: parameter or buffer → where it is (``W``, ``params.W1``); ``grad_<parameter>``
-            → where its gradient is left. What is not here is looked for (`names`).
-        constructor: the positional arguments, as axis names, options or numbers; those of the
-            layer's spec if None.
-        transposed: the parameters that the subject keeps transposed.
-    """
-
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    constructor: tuple[str | int, ...] | None = None
-    transposed: frozenset[str] = frozenset()
 
 
 class Call:
@@ -108,10 +93,37 @@ class Call:
     def given(self, name: str) -> Array:
         """One array as the subject wants it laid out."""
         array = self.values[name]
-        parameter = name in self.problem.parameters or name in self.problem.buffers
+        for other, holder in self.naming.summed.items():
+            if holder == name and other in self.values:
+                array = array + self.values[other]
         if self.columns:
+            parameter = name in self.problem.parameters or name in self.problem.buffers
             return array[:, None] if parameter and array.ndim == 1 else array.T
-        return array.T if name in self.naming.transposed else array
+        order = None if name in self.naming.parts else self.naming.turned.get(name)
+        return array if order is None else array.transpose(order)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters that have a place of their own, in order."""
+        return tuple(n for n in self.problem.parameters if n not in self.naming.summed)
+
+    def forward(self, layer: Any) -> Any:
+        """What the forward of an object returns for the inputs.
+
+        One that is told with each call whether it trains (``training=True``, ``mode="train"``) is
+        told so.
+        """
+        told: dict[str, Any] = {}
+        for option in MODES:
+            if option in self.problem.options:
+                names = argument_names(layer.forward)[len(self.problem.inputs) :]
+                training = bool(self.problem.options[option])
+                flag = first(MODES[option], names)
+                if flag is not None:
+                    told[flag] = training
+                elif "mode" in names:
+                    told["mode"] = "train" if training else "test"
+        return layer.forward(*self.inputs, **told)
 
     def turned(self, upstream: tuple[Array, ...]) -> tuple[Array, ...]:
         """The upstream gradients, laid out likewise."""
@@ -126,7 +138,7 @@ class Call:
         """
         if self.layer is None:
             self.layer = (
-                build(subject, self.problem, self.strict, self.naming.constructor)
+                build(subject, self.problem, self.strict, self.naming)
                 if isinstance(subject, type)
                 else subject
             )
@@ -139,17 +151,17 @@ class Call:
         Raises:
             ImplementationError: it has no place for a parameter.
         """
-        for name in (*self.problem.parameters, *self.problem.buffers):
-            slot = parameter_slot(
-                layer, name, tuple(self.problem.parameters), self.naming.attributes.get(name)
-            )
+        for name in self.naming.parts:
+            if name in self.problem.parameters:
+                self._place_parts(layer, name)
+        for name in (*self.parameters, *self.problem.buffers):
+            if name in self.naming.parts:
+                continue
+            stated = self.naming.attributes.get(name)
+            slot = parameter_slot(layer, name, tuple(self.problem.parameters), stated)
             if slot is None:
                 if name in self.problem.parameters:
-                    raise ImplementationError(
-                        f"{type(layer).__name__} has no attribute "
-                        f"{self.naming.attributes.get(name, name)!r} for the parameter "
-                        f"{name!r}; its arrays are {', '.join(array_names(layer)) or 'none'}"
-                    )
+                    raise ImplementationError(_no_place(layer, name, stated, self.values[name]))
                 continue
             old = slot.get()
             if self.wrap is _as_it_is and not isinstance(old, np.ndarray):
@@ -159,7 +171,7 @@ class Call:
                     old = slot.get()
             value = self.given(name)
             own = self.unwrap(old)
-            if isinstance(own, np.ndarray) and _only_ones_apart(own.shape, value.shape):
+            if isinstance(own, np.ndarray) and only_ones_apart(own.shape, value.shape):
                 self._own_shapes[name] = own.shape
                 value = value.reshape(own.shape)
             wrapped = self.wrap(value)
@@ -167,6 +179,15 @@ class Call:
                 other.set(wrapped)
             slot.set(wrapped)
             self._slots[name] = slot
+
+    def _place_parts(self, layer: Any, name: str) -> None:
+        """Put the blocks of a parameter where the object keeps each."""
+        paths = self.naming.parts[name]
+        for path, block in zip(paths, np.split(self.given(name), len(paths)), strict=True):
+            slot = parameter_slot(layer, path, (path,), path)
+            if slot is None:
+                raise ImplementationError(_no_place(layer, path, path, block))
+            slot.set(self.wrap(block.T if name in self.naming.turned else block))
 
     # --- what comes out --------------------------------------------------------------------
 
@@ -196,7 +217,9 @@ class Call:
         inputs = tuple(name for name in self.problem.inputs if name in wanted)
         if isinstance(returned, Mapping):
             named = self.from_mapping(returned)
-        elif isinstance(returned, tuple) and len(returned) == len(wanted) > len(inputs):
+        elif isinstance(returned, tuple) and len(returned) == len(wanted) - len(
+            self.naming.summed
+        ) > len(inputs):
             named = dict(self._in_order(returned))  # the parameters' gradients as well
         else:
             named = _name(returned, inputs, "backward")
@@ -209,10 +232,19 @@ class Call:
                 found = self.gradient_of(layer, name, prefix)
                 if found is not None:
                     named[name] = found
-        return {k: self.canonical(k, self.unwrap(v)) for k, v in named.items()}
+        return self._shared({k: self.canonical(k, self.unwrap(v)) for k, v in named.items()})
+
+    def _shared(self, named: dict[str, Any]) -> dict[str, Any]:
+        """The gradient of a sum is that of each of its terms."""
+        for other, holder in self.naming.summed.items():
+            if holder in named and other not in named:
+                named[other] = named[holder]
+        return named
 
     def gradient_of(self, layer: Any, name: str, prefix: str = "grad_") -> Any:
         """The gradient of a parameter that a backward left on the object, or None."""
+        if name in self.naming.parts:
+            return self._gradient_of_parts(layer, name)
         stated = self.naming.attributes.get(f"grad_{name}")
         slot = self._slots.get(name)
         if slot is not None and slot.key == "data" and hasattr(slot.owner, "grad"):
@@ -222,6 +254,27 @@ class Call:
                 return getattr(slot.owner, f"{prefix}{slot.key}")
         found = gradient_slot(layer, name, tuple(self.problem.parameters), slot, stated)
         return None if found is None else found.get()
+
+    def _gradient_of_parts(self, layer: Any, name: str) -> Any:
+        """The gradients of the blocks of a parameter in one array, or None where one is missing."""
+        paths = self.naming.parts[name]
+        size, *rest = self.values[name].shape
+        block = (size // len(paths), *rest)
+        found = []
+        for path in paths:
+            place = parameter_slot(layer, path, (path,), path)
+            slot = gradient_slot(layer, path.rpartition(".")[2], (path,), place, None)
+            value = None if slot is None else self.unwrap(slot.get())
+            if not isinstance(value, np.ndarray):
+                return None
+            found.append(value.T if name in self.naming.turned else value)
+        try:
+            return np.concatenate(found)
+        except ValueError as error:
+            shapes = ", ".join(str(array.shape) for array in found)
+            raise ImplementationError(
+                f"the gradients of the parts of {name} have the shapes {shapes}, not {block} each"
+            ) from error
 
     def slot(self, name: str) -> Slot:
         """Where `construct` put a parameter."""
@@ -251,10 +304,11 @@ class Call:
         if isinstance(returned, Mapping):
             return self.gradients(returned)
         named = self._in_order(returned)
-        return {k: self.canonical(k, self.unwrap(v)) for k, v in named.items()}
+        return self._shared({k: self.canonical(k, self.unwrap(v)) for k, v in named.items()})
 
     def _in_order(self, returned: Any) -> Named:
-        names = tuple(n for n in self.problem.given if n in self.problem.differentiable)
+        wanted = (*self.problem.inputs, *self.parameters)
+        names = tuple(n for n in wanted if n in self.problem.differentiable)
         return _name(returned, names, "backward")
 
     def canonical(self, name: str, value: Any) -> Any:
@@ -271,8 +325,9 @@ class Call:
             return array.T
         if name in self._own_shapes and array.shape == self._own_shapes[name]:
             return array.reshape(self.values[name].shape)
-        if name in self.naming.transposed:
-            return array.T
+        order = None if name in self.naming.parts else self.naming.turned.get(name)
+        if order is not None and array.ndim == len(order):
+            return array.transpose(np.argsort(order))
         if isinstance(value, np.matrix | np.ma.MaskedArray):
             return value  # whoever takes it has to see that it is none of NumPy's plain arrays
         return array if array.dtype != object else value
@@ -282,136 +337,17 @@ def _as_it_is(array: Array) -> Any:
     return array
 
 
-def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """`inspect.signature`, remembered: for a class without a constructor it parses text every time.
-
-    Raises:
-        TypeError, ValueError: there is none.
-    """
-    bare = getattr(function, "__func__", None)
-    try:
-        if inspect.ismethod(function) and bare is not None:
-            return _bound_signature(bare)
-        return _signature(function)
-    except TypeError:  # not hashable, or really none
-        return inspect.signature(function)
-
-
-@lru_cache(512)
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)
-
-
-@lru_cache(512)
-def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(MethodType(function, object()))
-
-
-def accepts(function: Callable[..., Any], positional: int) -> bool:
-    """Whether a function can be called with that many positional arguments."""
-    bare = getattr(function, "__func__", function)
-    if isinstance(bare, FunctionType | type):  # a bound method is another object at every access
-        return _accepts(bare, positional + (bare is not function))
-    return _binds(function, positional)
-
-
-def _binds(function: Callable[..., Any], positional: int) -> bool:
-    try:
-        signature(function).bind(*range(positional))
-    except TypeError:
-        return False
-    except ValueError:  # built-in without a signature
-        return True
-    return True
-
-
-_accepts = lru_cache(maxsize=512)(_binds)
-
-
-def method_accepts(subject: Any, method: str, positional: int) -> bool:
-    """Whether a method of a class (or of an object) can be called with that many arguments."""
-    function = getattr(subject, method, None)
-    if function is None:
-        return False
-    bare = inspect.getattr_static(subject, method, None)
-    bound = not isinstance(subject, type) or isinstance(bare, staticmethod | classmethod)
-    return accepts(function, positional + (not bound))
-
-
-def required(function: Callable[..., Any]) -> int:
-    """How many positional arguments have no default."""
-    try:
-        parameters = signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 0
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds and p.default is p.empty for p in parameters)
-
-
-def argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of the positional arguments, without ``self``; empty where there is no signature."""
-    try:
-        parameters = signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return ()
-    return tuple(
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+def _no_place(layer: Any, name: str, stated: str | None, value: Array) -> str:
+    """That a parameter has no place, what there is, and what to do."""
+    known = parameter_names(name, (name,))
+    return (
+        f"{type(layer).__name__} has no attribute {stated or name!r} for the parameter {name!r} of "
+        f"shape {value.shape}; its arrays are {', '.join(array_names(layer)) or 'none'}. Call it "
+        f"{', '.join(known[:3])} or say which it is: convention={{{name!r}: '…'}}"
     )
 
 
-def build(
-    subject: type,
-    problem: Problem,
-    strict: bool = False,
-    constructor: tuple[str | int, ...] | None = None,
-) -> Any:
-    """Construct a class: sizes by position, options by keyword where it takes them.
-
-    Args:
-        subject: the class.
-        problem: layer, options and sizes.
-        strict: see `Call`.
-        constructor: the positional arguments, instead of the layer's own.
-
-    Raises:
-        NotOffered: `strict`, and an option away from its default is not a parameter of the
-            constructor.
-    """
-    positional, keywords = construction(subject, problem, strict, constructor)
-    return subject(*positional, **keywords)
-
-
-def construction(
-    subject: type,
-    problem: Problem,
-    strict: bool = False,
-    constructor: tuple[str | int, ...] | None = None,
-) -> tuple[list[Any], dict[str, Any]]:
-    """The positional and keyword arguments with which `build` constructs a class; raises as it does."""
-    if constructor is not None:
-        positional = [problem[item] if isinstance(item, str) else item for item in constructor]
-    else:
-        positional = [
-            item(problem) if callable(item) else problem[item] for item in problem.layer.constructor
-        ]
-    try:
-        parameters = signature(subject).parameters
-    except (TypeError, ValueError):
-        parameters = {}  # type: ignore[assignment]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = list(parameters)[: len(positional)]
-    keywords = {}
-    for name, value in problem.options.items():
-        if (name in parameters and name not in taken) or open_ended:
-            keywords[name] = value
-        elif strict and value != problem.layer.options[name]:
-            raise NotOffered(f"{subject.__name__} has no option {name!r}")
-    if not accepts(subject, len(positional)) and not keywords and positional and not parameters:
-        positional = []
-    return positional, keywords
-
-
-def _only_ones_apart(own: tuple[int, ...], given: tuple[int, ...]) -> bool:
+def only_ones_apart(own: tuple[int, ...], given: tuple[int, ...]) -> bool:
     """Whether two shapes differ in axes of size 1 alone: ``(1, 5)`` and ``(5,)``."""
     return len(own) > len(given) and _squeezed(own) == _squeezed(given)
 

@@ -9,16 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from crosscheck.implementations.conventions.cached import cached
-from crosscheck.implementations.conventions.call import (
-    Call,
-    Convention,
-    Running,
-    argument_names,
-    method_accepts,
-)
+from crosscheck.implementations.conventions.call import Call, Convention, Running
 from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
 from crosscheck.implementations.conventions.names import RATES, first
 from crosscheck.implementations.conventions.notebook import notebook
+from crosscheck.implementations.conventions.signatures import argument_names, method_accepts
 from crosscheck.implementations.conventions.updating import updating
 
 

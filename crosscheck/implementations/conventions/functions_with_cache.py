@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from crosscheck.implementations.conventions.arguments import Offer, Parameters, words_of
-from crosscheck.implementations.conventions.call import Call, Running, accepts
+from crosscheck.evaluation import NotOffered
+from crosscheck.implementations.conventions.arguments import Offer, Parameters, Settings
+from crosscheck.implementations.conventions.call import Call, Running
+from crosscheck.implementations.conventions.signatures import accepts, words_of
 
 
 def functions_with_cache(subject: Any, call: Call) -> Running:
@@ -21,14 +24,19 @@ def functions_with_cache(subject: Any, call: Call) -> Running:
     words = {"_words": (*words_of(forward), *words_of(backward))}
     given = call.inputs if layer is not None else Offer(call, more=words).match(forward)
     if given is None:
-        parameters = tuple(call.given(name) for name in call.problem.parameters)
-        together = (*call.inputs, *parameters)
+        together = (*call.inputs, *(call.given(name) for name in call.parameters))
         given = together if accepts(forward, len(together)) else (*call.inputs, Parameters(call))
+        changed = ", ".join(call.problem.changed_options())
+        if call.strict and changed and not accepts(forward, len(given)):
+            raise NotOffered(f"{getattr(forward, '__name__', 'forward')} has no option {changed}")
+    settings: Mapping[str, Any] = next((a for a in given if isinstance(a, Settings)), {})
     returned, cache = forward(*given), None
     if isinstance(returned, tuple) and len(returned) > len(call.problem.outputs):
         *outputs, cache = returned
         returned = outputs[0] if len(outputs) == 1 else tuple(outputs)
-    upstream = call.turned((yield call.outputs(returned, layer)))
+    told = {name for name in call.problem.buffers if name in settings and name in words["_words"]}
+    kept = {name: settings[name] for name in told}
+    upstream = call.turned((yield {**call.outputs(returned, layer), **kept}))
     arguments = Offer(call, upstream, cache, words).match(backward)
     if arguments is None:
         arguments = (*upstream, cache) if accepts(backward, len(upstream) + 1) else upstream

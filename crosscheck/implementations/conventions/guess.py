@@ -10,31 +10,36 @@ from __future__ import annotations
 import dis
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from crosscheck.implementations.conventions.arguments import words_of
 from crosscheck.implementations.conventions.attributes import attributes
 from crosscheck.implementations.conventions.cached import cached
-from crosscheck.implementations.conventions.call import (
-    Call,
-    Convention,
-    Naming,
-    Running,
+from crosscheck.implementations.conventions.call import Call, Convention, Running
+from crosscheck.implementations.conventions.columns import columns
+from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
+from crosscheck.implementations.conventions.layouts import own_shapes, recognise
+from crosscheck.implementations.conventions.loss_and_gradient import loss_and_gradient
+from crosscheck.implementations.conventions.names import (
+    CACHES,
+    RATES,
+    UPSTREAM,
+    first,
+    parameter_names,
+)
+from crosscheck.implementations.conventions.naming import Naming
+from crosscheck.implementations.conventions.notebook import notebook
+from crosscheck.implementations.conventions.signatures import (
     argument_names,
     method_accepts,
     required,
     signature,
+    words_of,
 )
-from crosscheck.implementations.conventions.columns import columns
-from crosscheck.implementations.conventions.functions_with_cache import functions_with_cache
-from crosscheck.implementations.conventions.names import CACHES, RATES, UPSTREAM, first
-from crosscheck.implementations.conventions.notebook import notebook
 from crosscheck.implementations.conventions.slots import attributes as attributes_of
-from crosscheck.implementations.conventions.slots import parameter_slot, raw
 from crosscheck.implementations.conventions.tape import tape, tensor_class
 from crosscheck.implementations.conventions.updating import updating
 from crosscheck.implementations.conventions.whole_network import whole_network
@@ -50,6 +55,7 @@ CONVENTIONS: dict[str, Convention] = {
     "updating": updating,
     "tape": tape,
     "whole_network": whole_network,
+    "loss_and_gradient": loss_and_gradient,
 }
 
 
@@ -73,20 +79,89 @@ class Guess:
         return CONVENTIONS[self.name]
 
 
-def guess(subject: Any, problem: Problem, naming: Naming | None = None) -> Guess | None:
-    """The convention that a subject seems to follow.
+def settle(
+    subject: Any, problem: Problem, naming: Naming, convention: str | None = None
+) -> tuple[Guess | None, Naming]:
+    """The convention that a subject seems to follow, and how it keeps its parameters.
 
     Args:
         subject: a class, an object, a pair of functions or, for a tape, one function.
         problem: what it is to compute; sizes that differ from each other tell more.
-        naming: what is known of its names.
+        naming: what is known of it.
+        convention: the name of the convention, if that is known.
 
     Returns:
-        None if nothing fits: there is no forward, or no backward anywhere.
+        No guess if nothing fits: there is no forward, or no backward anywhere. Of several ways to
+        build and to feed it the first under which its forward gives outputs of the right shape.
     """
+    first_found: tuple[Guess | None, Naming] | None = None
+    for known, tried_on in _manners(subject, problem, naming):
+        if convention is None:
+            found = guess(subject, tried_on, known)
+        else:
+            fits = gives_the_shape(CONVENTIONS[convention], subject, tried_on, known)
+            found = Guess(convention, "it was said", fits)
+        if found is not None and found.name == "columns":
+            known = replace(known, turned=naming.turned)  # all are turned there
+        if found is not None and found.tried:
+            return found, known
+        first_found = first_found or (found, known)
+    assert first_found is not None
+    return first_found
+
+
+def _manners(subject: Any, problem: Problem, naming: Naming) -> Iterator[tuple[Naming, Problem]]:
+    """Ways to build and to feed a subject, and the problem to try each on."""
+    if isinstance(subject, type):
+        yield recognise(subject, problem, naming), problem
+        even = with_even_kernel(problem)
+        if even is not None:  # it may take one number for all axes of space
+            yield recognise(subject, even, replace(naming, scalars=True)), even
+        return
+    forward = subject[0] if isinstance(subject, tuple) else subject
+    names = argument_names(forward) if inspect.isfunction(forward) else ()
+    summed = {
+        two: one
+        for one, two in problem.layer.sums
+        if one in problem.parameters and _one_of(one, two, names)
+    }
+    if summed:
+        naming = replace(naming, summed={**summed, **naming.summed})
+    yield naming, problem
+    shapes = {name: tensor.shape(problem) for name, tensor in problem.parameters.items()}
+    for order in ((1, 0), (2, 3, 1, 0), (2, 1, 0), (2, 3, 4, 1, 0)):  # it may keep them turned
+        turned = {name: order for name, shape in shapes.items() if len(shape) == len(order)}
+        if turned:
+            yield replace(naming, turned={**turned, **naming.turned}), problem
+
+
+def with_even_kernel(problem: Problem) -> Problem | None:
+    """The problem with the smallest size for all axes of the kernel; None if it has no kernel."""
+    kernel = {axis: n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
+    if not kernel:
+        return None
+    even = dict.fromkeys(kernel, min(kernel.values()))
+    return problem.layer.problem(problem.options, {**problem.sizes, **even})
+
+
+def _one_of(one: str, two: str, names: Sequence[str]) -> bool:
+    """Whether only one of two parameters is among the arguments of a function."""
+    kept = first(parameter_names(one, (one,)), names)
+    return kept is not None and (
+        first(parameter_names(two, (two,)), [n for n in names if n != kept]) is None
+    )
+
+
+def guess(subject: Any, problem: Problem, naming: Naming | None = None) -> Guess | None:
+    """The convention that a subject seems to follow, built and fed in one way. See `settle`.
+
+    Returns:
+        None if nothing fits.
+    """
+    naming = recognise(subject, problem, Naming()) if naming is None else naming
     found = [*_candidates(subject, problem)]
     for name, why in found:
-        if _gives_the_shape(CONVENTIONS[name], subject, problem, naming):
+        if gives_the_shape(CONVENTIONS[name], subject, problem, naming):
             return Guess(name, why, True)
     return Guess(*found[0]) if found else None
 
@@ -97,10 +172,8 @@ def by_guess() -> Convention:
 
     def guessed(subject: Any, call: Call) -> Running:
         if id(subject) not in known:
-            found = guess(subject, call.problem)
-            convention = notebook if found is None else found.convention
-            turned = frozenset() if convention is columns else transposed(subject, call.problem)
-            known[id(subject)] = convention, Naming(transposed=turned)
+            found, naming = settle(subject, call.problem, Naming())
+            known[id(subject)] = (notebook if found is None else found.convention), naming
         convention, call.naming = known[id(subject)]
         return (yield from convention(subject, call))
 
@@ -118,33 +191,25 @@ def plausible(subject: Any) -> bool:
     return _runs(subject) and tensor_class(subject) is not None
 
 
-def transposed(subject: Any, problem: Problem) -> frozenset[str]:
-    """The matrices among the parameters that a class keeps transposed, by the shapes of its own."""
-    if not isinstance(subject, type):
-        return frozenset()
-    own = _own_shapes(subject, problem)
-    return frozenset(
-        name
-        for name, tensor in problem.parameters.items()
-        if len(shape := tensor.shape(problem)) == 2
-        and shape[0] != shape[1]
-        and own.get(name) == shape[::-1]
-    )
-
-
 # --- candidates -----------------------------------------------------------------------------
 
 
 def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
+    flat = all(
+        len(t.shape(problem)) <= 2 for t in (*problem.inputs.values(), *problem.outputs.values())
+    )
     if isinstance(subject, tuple):
         yield "functions_with_cache", "it is a pair of functions"
-        yield "columns", "it is a pair of functions, and its forward fits samples as columns"
+        if flat:
+            yield "columns", "it is a pair of functions, and its forward fits samples as columns"
         return
     network = any("." in name for name in problem.parameters)
     if network and not hasattr(subject, "layers") and not _variadic(subject):
         yield "whole_network", "it is one class for a network of several layers"
     backward = getattr(subject, "backward", None)
     if not callable(backward):
+        if _one_call(subject, problem):
+            yield "loss_and_gradient", "it is one function that returns the loss and the gradient"
         if _runs(subject) and tensor_class(subject) is not None:
             yield "tape", f"it has no backward, its tensors ({_tensor_name(subject)}) have one"
         return
@@ -184,14 +249,13 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
         yield "notebook", f"{listed} takes the inputs again"
     if remembers:
         yield "cached", f"{listed} does not take the inputs again"
-    if again or remembers:
+    if flat and (again or remembers):
         yield "columns", f"{listed}, and its forward fits samples as columns"
     yield "notebook", f"{listed} fits nothing else"
 
 
-def _gives_the_shape(
-    convention: Convention, subject: Any, problem: Problem, naming: Naming | None
-) -> bool:
+def gives_the_shape(convention: Convention, subject: Any, problem: Problem, naming: Naming) -> bool:
+    """Whether a forward under a convention gives outputs of the declared shape."""
     rng = np.random.default_rng(0)
     values = {
         name: rng.uniform(0.1, 0.9, tensor.shape(problem))
@@ -199,8 +263,7 @@ def _gives_the_shape(
         else np.ones(tensor.shape(problem))
         for name, tensor in problem.given.items()
     }
-    known = naming or Naming(transposed=transposed(subject, problem))
-    running = convention(subject, Call(problem, values, naming=known))
+    running = convention(subject, Call(problem, values, naming=naming))
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -236,32 +299,15 @@ def _tensor_name(subject: Any) -> str:
     return getattr(tensor_class(subject), "__name__", "?")
 
 
-def _own_shapes(subject: type, problem: Problem) -> dict[str, tuple[int, ...]]:
-    """The shapes that a newly constructed object gives its parameters itself."""
-    from crosscheck.implementations.conventions.call import build
-
-    try:
-        layer = build(subject, problem)
-    except (Exception, SystemExit):
-        return {}
-    found = {}
-    for name in problem.parameters:
-        slot = parameter_slot(layer, name, tuple(problem.parameters), None)
-        value = None if slot is None else slot.get()
-        if isinstance(value := raw(value), np.ndarray):
-            found[name] = value.shape
-    return found
-
-
 def _column_shapes(subject: Any, problem: Problem) -> bool:
     """Weights (out, in) together with a bias (out, 1)."""
     if not isinstance(subject, type):
         return False
-    own = _own_shapes(subject, problem)
-    return any(
-        len(shape := tensor.shape(problem)) == 1 and own.get(name) == (*shape, 1)
-        for name, tensor in problem.parameters.items()
-    ) and bool(transposed(subject, problem))
+    own = own_shapes(subject, problem)
+    shapes = {name: tensor.shape(problem) for name, tensor in problem.parameters.items()}
+    return any(len(s) == 1 and own.get(n) == (*s, 1) for n, s in shapes.items()) and any(
+        len(s) == 2 and s[0] != s[1] and own.get(n) == s[::-1] for n, s in shapes.items()
+    )
 
 
 def _any_number(function: Any) -> bool:
@@ -271,6 +317,12 @@ def _any_number(function: Any) -> bool:
     except (TypeError, ValueError):
         return True
     return any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _one_call(subject: Any, problem: Problem) -> bool:
+    """Whether it may be a loss as one function: ``loss, grad = softmax_loss(x, y)``."""
+    scalar = all(not t.shape(problem) for t in problem.outputs.values())
+    return inspect.isfunction(subject) and scalar and not problem.parameters
 
 
 def _returns_nothing(function: Callable[..., Any] | None) -> bool:
@@ -298,8 +350,6 @@ def _mentions_rate(subject: Any) -> bool:
 
 def _assigns_parameters(backward: Callable[..., Any], problem: Problem) -> bool:
     """Whether the code of a backward stores into an attribute that holds a parameter."""
-    from crosscheck.implementations.conventions.names import parameter_names
-
     stored = {i.argval for i in dis.get_instructions(backward) if i.opname == "STORE_ATTR"}
     names = tuple(problem.parameters)
     return any(set(parameter_names(name, names)) & stored for name in names)

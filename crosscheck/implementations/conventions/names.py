@@ -9,12 +9,61 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-#: Canonical parameter → other names for it.
+#: Canonical parameter → other names for it. The plain names of one bias come last where there are two.
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "weights": ("weight", "W", "w", "kernel", "Theta", "theta", "_weights", "_W"),
-    "bias": ("biases", "b", "B", "_bias", "_b"),
-    "weight": ("weights", "W", "w", "gamma"),
+    "weights": (
+        "weight", "W", "w", "kernel", "Theta", "theta", "_weights", "_W", "gamma", "Gamma", "scale",
+        "kernels", "filters", "filter", "embedding", "embeddings", "table", "E", "g", "_gamma",
+    ),
+    "bias": ("biases", "b", "B", "_bias", "_b", "beta", "Beta", "shift", "offset", "_beta"),
+    "weight": ("weights", "W", "w", "gamma", "alpha", "a", "slope"),
+    "weight_ih": (
+        "W_ih", "Wih", "w_ih", "Wxh", "W_xh", "Wx", "W_x", "wx", "W_i", "Wi", "kernel", "U", "W",
+    ),
+    "weight_hh": (
+        "W_hh", "Whh", "w_hh", "Wh", "W_h", "wh", "U_h", "Uh", "recurrent_kernel", "R", "U", "W",
+    ),
+    "bias_ih": ("b_ih", "bih", "b_x", "bx", "b_i", "bi", "b_xh", "bxh", "bias", "b", "bh", "b_h"),
+    "bias_hh": ("b_hh", "bhh", "b_h", "bh", "bias", "b"),
+    "in_proj_weight": ("W_qkv", "Wqkv", "W_in", "qkv_weight"),
+    "in_proj_bias": ("b_qkv", "bqkv", "b_in", "qkv_bias"),
+    "out_proj_weight": ("W_o", "Wo", "W_out", "out_weight"),
+    "out_proj_bias": ("b_o", "bo", "b_out", "out_bias"),
+    "running_mean": ("moving_mean", "mean_running", "run_mean", "mu_running", "running_mu"),
+    "running_var": ("moving_var", "moving_variance", "var_running", "run_var", "running_variance"),
+}  # fmt: skip
+#: Gate → other names for it; and parameter → patterns of the name of its block for a gate.
+GATES: Mapping[str, tuple[str, ...]] = {
+    "i": ("i", "u"), "f": ("f",), "g": ("g", "c", "C"), "o": ("o",),
+    "r": ("r",), "z": ("z", "u"), "n": ("n", "h", "c"),
+}  # fmt: skip
+GATE_PATTERNS: Mapping[str, tuple[str, ...]] = {
+    "weight_ih": ("W_i{}", "Wx{}", "W_x{}", "W{}x", "W_{}x", "Wi{}", "W{}", "W_{}", "w_{}", "w{}"),
+    "weight_hh": (
+        "W_h{}", "Wh{}", "W{}h", "W_{}h", "U{}", "U_{}", "R{}", "R_{}", "u_{}", "u{}", "V{}",
+    ),
+    "bias_ih": ("b_i{}", "bx{}", "b_x{}", "b{}x", "b{}", "b_{}", "bias_{}"),
+    "bias_hh": ("b_h{}", "bh{}", "b{}h", "c{}", "c_{}"),
+}  # fmt: skip
+#: Option → other names for it, in constructors, arguments of functions and dictionaries of settings.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "stride": ("strides",),
+    "padding": ("pad", "pads"),
+    "dilation": ("dilation_rate",),
+    "bias": ("use_bias", "with_bias", "has_bias"),
+    "eps": ("epsilon",),
+    "negative_slope": ("slope", "alpha", "leak"),
+    "label_smoothing": ("smoothing",),
+    "p": ("rate", "dropout_rate", "drop_rate", "drop_prob"),
+    "training": ("is_training", "train", "train_mode", "is_train"),
 }
+#: An option that code is often switched to after it was built, or told at each call → names for it.
+MODES: Mapping[str, tuple[str, ...]] = {"training": ("training", *OPTIONS["training"])}
+#: Endings of the name of an argument that takes the options in a dictionary: ``conv_param``.
+SETTINGS = (
+    "_param", "hparams", "hparameters", "hyperparameters", "hyper_parameters", "config", "cfg",
+    "options", "settings",
+)  # fmt: skip
 #: Patterns of a gradient's name over the name of what it is the gradient of.
 GRADIENTS = (
     "grad_{}", "d{}", "d_{}", "{}_grad", "grad{}", "{}grad", "delta_{}", "nabla_{}", "{}_gradient",
@@ -64,12 +113,21 @@ def parameter_names(name: str, parameters: Where) -> tuple[str, ...]:
     A network's ``"2.weights"`` is the second of its weights: ``W2``, ``weights2``, ``W_2``.
     """
     stage, dot, plain = name.rpartition(".")
-    own = (plain, *ALIASES.get(plain, ()))
+    single = plain.removesuffix("_l0")  # the first of several layers, and often the only one
+    own = tuple(dict.fromkeys((plain, single, *ALIASES.get(single, ()))))
     if not dot:
         return (*own, *(f"{n}1" for n in own))
     kin = [other for other in parameters if other.rpartition(".")[2] == plain]
     number = kin.index(name) + 1
     return tuple(f"{n}{joint}{number}" for n in own for joint in ("", "_"))
+
+
+def gate_names(name: str, gate: str) -> tuple[str, ...]:
+    """The names under which the block of a parameter for one gate may be found."""
+    patterns = GATE_PATTERNS.get(name.removesuffix("_l0"), ())
+    return tuple(
+        pattern.format(alias) for pattern in patterns for alias in GATES.get(gate, (gate,))
+    )
 
 
 def gradient_names(name: str) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ import inspect
 from typing import Any
 
 from crosscheck.evaluation import ImplementationError
-from crosscheck.implementations.conventions.call import Call, Running, accepts, argument_names
+from crosscheck.implementations.conventions.call import Call, Running
 from crosscheck.implementations.conventions.names import UPSTREAM
+from crosscheck.implementations.conventions.signatures import accepts, argument_names
 
 
 def notebook(subject: Any, call: Call) -> Running:
@@ -18,7 +19,7 @@ def notebook(subject: Any, call: Call) -> Running:
     comes first, it does.
     """
     layer = call.construct(subject)
-    upstream = yield call.outputs(layer.forward(*call.inputs), layer)
+    upstream = yield call.outputs(call.forward(layer), layer)
     upstream = call.turned(upstream)
     if accepts(layer.backward, len(call.inputs) + len(upstream)):
         given = (*call.inputs, *upstream)

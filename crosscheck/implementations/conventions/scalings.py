@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from crosscheck.implementations.conventions.call import Call, Convention, Naming, Running
+from crosscheck.implementations.conventions.call import Call, Convention, Running
 from crosscheck.spec import Array, Problem
 
 #: Ratios that are equal up to this share are called equal: a pattern is looked for, not a verdict.
@@ -47,11 +48,8 @@ def declared(
 
     def scaled(subject: Any, call: Call) -> Running:
         if transposed:
-            call.naming = Naming(
-                call.naming.attributes,
-                call.naming.constructor,
-                call.naming.transposed | frozenset(transposed),
-            )
+            both = {**call.naming.turned, **dict.fromkeys(transposed, (1, 0))}
+            call.naming = replace(call.naming, turned=both)
         running = convention(subject, call)
         found = next(running)
         upstream = yield {n: _divided(a, n, factors, call.problem) for n, a in found.items()}

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from crosscheck.implementations.conventions.call import Call, Running, argument_names
+from crosscheck.implementations.conventions.call import Call, Running
 from crosscheck.implementations.conventions.names import RATES, first
+from crosscheck.implementations.conventions.signatures import argument_names
 from crosscheck.implementations.conventions.slots import attributes
 
 #: So large a step that what is left of the parameter itself is below rounding: the difference of
@@ -22,7 +23,7 @@ def updating(subject: Any, call: Call) -> Running:
     parameters may do without.
     """
     layer = call.construct(subject)
-    outputs = call.outputs(layer.forward(*call.inputs), layer)
+    outputs = call.outputs(call.forward(layer), layer)
     upstream = call.turned((yield outputs))
     names = argument_names(layer.backward)
     for name in attributes(layer):

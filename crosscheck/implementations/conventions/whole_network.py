@@ -7,7 +7,8 @@ from typing import Any
 
 from crosscheck.evaluation import ImplementationError
 from crosscheck.implementations.conventions.arguments import Offer
-from crosscheck.implementations.conventions.call import Call, Running, accepts
+from crosscheck.implementations.conventions.call import Call, Running
+from crosscheck.implementations.conventions.signatures import accepts
 from crosscheck.spec import Problem
 
 

@@ -1,0 +1,80 @@
+"""What a subject is not written for: options, ranks of inputs and kernels that are refused by name.
+
+That is no mistake of it, and no agreement either: the report says what was not checked, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import isfunction
+from typing import Any, TypeAlias
+
+from crosscheck.evaluation import NotOffered, OneNumber
+from crosscheck.implementations.conventions.guess import with_even_kernel
+from crosscheck.implementations.conventions.names import OPTIONS, SETTINGS
+from crosscheck.implementations.conventions.signatures import argument_names, words_of
+from crosscheck.spec import Problem
+
+#: Whether the subject's forward gives outputs of the declared shapes.
+Fits: TypeAlias = Callable[[Problem], bool]
+
+
+class Offers:
+    """What one subject is written for.
+
+    Args:
+        subject: a class, an object, functions.
+        name: what reports call it.
+    """
+
+    def __init__(self, subject: Any, name: str) -> None:
+        self.function = subject[0] if isinstance(subject, tuple) else subject
+        self.name = name
+        self._ranks: dict[tuple[str, Any], Any] = {}
+
+    def require(self, problem: Problem, fits: Fits) -> None:
+        """That it is written for a problem, as far as this can be told without judging its numbers.
+
+        Raises:
+            NotOffered: a function lacks an option; an option has a value of another kind than its
+                default (``padding="same"``), and with it nothing fits; the inputs have more or
+                fewer axes than it is written for.
+            OneNumber: a function takes kernels of one size along all axes.
+        """
+        if isfunction(self.function):
+            self._require_options(problem)
+            even = with_even_kernel(problem)
+            if even is not None and not fits(problem) and fits(even):
+                raise OneNumber(f"{self.name} takes kernels of one size along all axes")
+        for name, value in problem.changed_options().items():
+            other = type(value) is not type(problem.layer.options[name])
+            if other and isinstance(value, str | tuple) and not fits(problem):
+                raise NotOffered(f"{self.name} does not take {name}={value!r}")
+        for name in problem.layer.ranks:
+            key = name, problem.options[name]
+            if key not in self._ranks:  # asked once: of an axis of size 1 any rank seems to fit
+                self._ranks[key] = None if fits(problem) else _other_rank(problem, name, fits)
+            if self._ranks[key] is not None:
+                raise NotOffered(f"{self.name} is written for {name}={self._ranks[key]}")
+
+    def _require_options(self, problem: Problem) -> None:
+        """An option that changes which arrays there are is left to the call: they fit it or not."""
+        layer = problem.layer
+        known = {*argument_names(self.function)}
+        if any(name.endswith(SETTINGS) for name in known):
+            known |= {*words_of(self.function)}
+        for name in set(problem.changed_options()).difference(layer.ranks):
+            plain = layer.problem({**problem.options, name: layer.options[name]}, problem.sizes)
+            if not known & {name, *OPTIONS.get(name, ())} and [*plain.given] == [*problem.given]:
+                raise NotOffered(f"{self.function.__name__} has no option {name!r}")
+
+
+def _other_rank(problem: Problem, name: str, fits: Fits) -> Any:
+    """The value of an option that says the inputs' rank, under which a forward fits; or None."""
+    layer = problem.layer
+    for value in {v[name] for v in (layer.options, *layer.variants) if name in v}:
+        options = {**problem.options, name: value}
+        sizes = {axis: problem.sizes.get(axis, 3) for axis in layer.axes(options)}
+        if value != problem.options[name] and fits(layer.problem(options, sizes)):
+            return value
+    return None
