@@ -166,7 +166,9 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
 
     def judged(error: float) -> Outcome:
         if dtype and left.dtype != right.dtype:
-            return differ(Kind.DTYPE, f"dtype {left.dtype}, should be {right.dtype}", error)
+            agree = " (the values agree)" if error <= tolerance else ""
+            reason = f"dtype {left.dtype}, should be {right.dtype}{agree}"
+            return differ(Kind.DTYPE, reason, error)
         if not error <= tolerance:
             return differ(Kind.VALUE, "", error)
         return Outcome(Verdict.AGREE, error, tolerance)

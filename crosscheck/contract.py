@@ -75,7 +75,7 @@ def check_contract(subject: Implementation, case: Case) -> list[Comparison]:
         ),
         lambda: _repeated(bound, case, kept) or _remembers(subject, bound, case),
         lambda: _independent(subject, case),
-        lambda: _alias(first, values, upstream, aliases),
+        lambda: None if case.problem.layer.views else _alias(first, values, upstream, aliases),
         lambda: _special(bound),
         lambda: _interleaved(bound, case, kept),
         lambda: _printed(printed.getvalue()),

@@ -191,7 +191,7 @@ def cases(
     )
     for index, combination in enumerate(combinations):
         # Inputs of another rank are another way to be used, and what is written for it has no other.
-        whole = index == 0 or set(combination) <= set(layer.ranks)
+        whole = index == 0 or set(combination) <= set(layer.forms)
         for case in _shapes(layer, combination, dict(sizes or {}), seed, whole, extra):
             for dtype in dtypes:
                 yield case.with_values(dtype=dtype)

@@ -108,8 +108,10 @@ class Layer:
         convention: how a hand-written subject is called, where it is not called as the notebook's
             layers are (`crosscheck.implementations.conventions`): an optimizer, a schedule.
         needs: framework → packages that its twin imports besides: ``{"jax": ("optax",)}``.
-        ranks: the options that say no more than how many axes the inputs have. A hand-written class
-            may be written for one of them, without an option to say so.
+        forms: the options that say no more than in which form inputs come and outputs go: how many
+            axes they have, whether attention weights are returned as well. A hand-written class
+            may be written for one form, without an option to say so.
+        views: whether what is returned may be a view of what was given, as it is in PyTorch.
         blocks: parameter → the names of the equal blocks along its first axis, ``"ifgo"`` for the
             gates of an LSTM. A hand-written class may keep each in an array of its own.
         sums: pairs of parameters of which only the sum counts: ``("bias_ih", "bias_hh")``. A
@@ -136,7 +138,8 @@ class Layer:
     follows: str | None = None
     convention: Callable[..., Any] | None = None
     needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    ranks: Sequence[str] = ()
+    forms: Sequence[str] = ()
+    views: bool = False
     blocks: Mapping[str, str] = field(default_factory=dict)
     sums: Sequence[tuple[str, str]] = ()
 

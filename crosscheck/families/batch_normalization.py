@@ -139,7 +139,7 @@ def _norm(
         buffers=buffers,
         outputs=lambda o: {"output": axes(o)},
         constructor=("num_features",),
-        ranks=("space",) if n == 1 else (),
+        forms=("space",) if n == 1 else (),
         options={"eps": 1e-5, "momentum": 0.1, **options, "bias": True, "training": True},
         variants=variants,
         sizes={"num_features": (2, 4), **{k: _SPACE_SIZES[k] for k in SPACES[n].split() if n > 1}},

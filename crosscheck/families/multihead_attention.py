@@ -223,6 +223,8 @@ LAYERS = (
         parameters=_parameters,
         outputs=_outputs,
         constructor=(_embed, "heads"),
+        forms=("need_weights",),
+        blocks={"in_proj_weight": "qkv", "in_proj_bias": "qkv"},
         options={
             "bias": True,
             "kdim": None,

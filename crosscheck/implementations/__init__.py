@@ -11,7 +11,8 @@ from typing import Any
 from crosscheck.errors import UsageError, unknown
 from crosscheck.evaluation import Implementation
 from crosscheck.implementations.conventions import CONVENTIONS, Calling, Naming, notebook, plausible
-from crosscheck.implementations.conventions.signatures import is_numpys
+from crosscheck.implementations.conventions.methods import with_usual_names
+from crosscheck.implementations.conventions.signatures import is_numpys, required
 from crosscheck.implementations.jax_function import JaxImplementation
 from crosscheck.implementations.made import Made
 from crosscheck.implementations.numpy_layer import NumpyImplementation
@@ -103,7 +104,8 @@ def subject(
     if layer.convention is not None and not hasattr(given, "bind"):
         if layer.convention is optimizer and is_torch(given):
             return torch_subject(given, strict)
-        if layer.convention is optimizer and isinstance(given, FunctionType):
+        makes = isinstance(given, FunctionType) and required(given) < 2  # else it is an update rule
+        if layer.convention is optimizer and makes:
             return optax_subject(given, strict)
         return NumpyImplementation(given, layer.convention, strict=strict)
     if hasattr(given, "bind") and hasattr(given, "name") and not isinstance(given, type):
@@ -120,6 +122,10 @@ def subject(
         return equinox_module.from_subject(given, strict)
     if _makes(given):
         return Made(given, lambda made: subject(made, layer, convention, strict))
+    one_layer = not any("." in name for name in layer.problem().parameters)
+    renamed = with_usual_names(given) if one_layer else None
+    if renamed is not None:
+        return NumpyImplementation(renamed, None, strict=strict)
     if plausible(given):
         return NumpyImplementation(given, None, strict=strict)
     if callable(getattr(given, "forward", None)):

@@ -121,7 +121,8 @@ class NumpyImplementation:
             NotOffered: the class lacks an option of the problem.
             ImplementationError: the constructor raised.
         """
-        one = isinstance(self.subject, type) and not any("." in name for name in problem.parameters)
+        one = isinstance(self.subject, type) and problem.layer.convention is None
+        one = one and not any("." in name for name in problem.parameters)
         if one:
             construction(self.subject, problem, self.strict, self.naming)
         if self.strict:

@@ -8,19 +8,24 @@ names for it are imposed. A class of somebody's own is used as this project's ar
     optimizer.step(gradients)                   # a list of arrays, in the same order
 
 or ``step(parameters, gradients)``, or ``step()`` with the constructor given a list of one layer
-whose ``get_params()`` returns both lists; a step that returns a list returns the new parameters.
+whose ``get_params()`` returns both lists; a step that returns a list returns the new parameters. The
+method may be called ``update``, and take dictionaries where lists do not do. An update rule is a
+function of one parameter, ``w, config = adam(w, dw, config)``, whose state is in the dictionary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from inspect import isfunction
 from typing import Any
 
 import numpy as np
 
-from crosscheck.evaluation import ImplementationError
-from crosscheck.implementations.conventions import Call, Named, accepts, build
+from crosscheck.evaluation import ImplementationError, NotOffered
+from crosscheck.implementations.conventions import Call, Named, accepts, argument_names, build
+from crosscheck.implementations.conventions.names import every_name
+from crosscheck.implementations.conventions.signatures import words_of
 from crosscheck.implementations.jax_function import JaxBound, JaxImplementation
 from crosscheck.implementations.torch_module import TorchImplementation
 from crosscheck.spec import Array, Problem
@@ -28,38 +33,81 @@ from crosscheck.spec import Array, Problem
 #: Inputs and outputs of an optimizer's entry are named after the parameters.
 GRADIENTS, AFTER = "{}_gradients", "new_{}"
 
+#: What the method that takes a step may be called.
+METHODS = ("step", "update", "apply_gradients", "update_params", "optimize", "apply")
+
 Steps = Generator[Named, tuple[Array, ...], None]
 
 
 def optimizer(subject: Any, call: Call) -> Steps:
-    """The weights after each step of a class that changes arrays; see the module."""
+    """The weights after each step of a class that changes arrays, or of a rule; see the module."""
     names = [*call.problem.parameters]
-    weights = [np.array(call.values[name], order="C") for name in names]
-    given = [call.values[GRADIENTS.format(name)] for name in names]
-    layer = _HeldLayer(weights)
-    if not callable(getattr(subject, "step", None)):
+    if isfunction(subject):
+        yield {AFTER.format(name): _by_rule(subject, call, name) for name in names}
+        return
+    method = next((m for m in METHODS if callable(getattr(subject, m, None))), None)
+    if method is None:
         raise ImplementationError(
             f"{_name_of(subject)} has no step: an optimizer is used as "
             f"{_name_of(subject)}(parameters, …).step(gradients)"
         )
-    call.layer = instance = _construct(subject, call, [layer] if _asks(subject) else weights)
-    after: list[list[Array]] = [[] for _ in names]
-    for at in range(len(given[0])):
-        gradients = [gradient[at] for gradient in given]
-        layer.gradients = gradients
-        returned = _step(instance, layer.weights, gradients)
-        if isinstance(returned, list | tuple) and len(returned) == len(names):
-            layer.weights[:] = [np.asarray(array) for array in returned]
-        for path, array in zip(after, layer.weights, strict=True):
-            path.append(np.array(array))
+    try:
+        after = _walk(subject, call, method, named=False)
+    except (TypeError, KeyError, IndexError, AttributeError) as error:
+        try:
+            after = _walk(subject, call, method, named=True)
+        except Exception:
+            raise error from None
     yield {AFTER.format(n): np.stack(path) for n, path in zip(names, after, strict=True)}
 
 
-def _asks(subject: Any) -> bool:
+def _walk(subject: Any, call: Call, method: str, named: bool) -> list[list[Array]]:
+    """Parameter by parameter the weights after each step; in dictionaries or in lists."""
+    names = [*call.problem.parameters]
+    layer = _HeldLayer([np.array(call.values[name], order="C") for name in names])
+    given = [call.values[GRADIENTS.format(name)] for name in names]
+    held: Any = dict(zip(names, layer.weights, strict=True)) if named else layer.weights
+    call.layer = instance = _construct(subject, call, [layer] if _asks(subject, method) else held)
+    after: list[list[Array]] = [[] for _ in names]
+    for at in range(len(given[0])):
+        layer.gradients = [gradient[at] for gradient in given]
+        gradients = dict(zip(names, layer.gradients, strict=True)) if named else layer.gradients
+        returned = _step(instance, method, held, gradients)
+        if isinstance(returned, Mapping) and named and {*returned} == {*names}:
+            held.update(returned)
+        elif isinstance(returned, list | tuple) and len(returned) == len(names):
+            layer.weights[:] = [np.asarray(array) for array in returned]
+        now = [held[name] for name in names] if named else layer.weights
+        for path, array in zip(after, now, strict=True):
+            path.append(np.array(array))
+    return after
+
+
+def _by_rule(rule: Callable[..., Any], call: Call, name: str) -> Array:
+    """One parameter after each step of ``w, config = rule(w, dw, config)``."""
+    options = call.problem.options
+    if call.strict:
+        known = {*argument_names(rule), *words_of(rule)}
+        for option in call.problem.changed_options():
+            if not known & {*every_name({option: options[option]})}:
+                raise NotOffered(f"{_name_of(rule)} has no option {option!r}")
+    config = every_name(dict(options))
+    value, path = np.array(call.values[name], order="C"), []
+    for gradient in call.values[GRADIENTS.format(name)]:
+        given = (value, gradient, config) if accepts(rule, 3) else (value, gradient)
+        returned = rule(*given)
+        if isinstance(returned, tuple):
+            returned, config = returned[0], returned[-1]
+        value = value if returned is None else np.asarray(returned)
+        path.append(np.array(value))
+    return np.stack(path)
+
+
+def _asks(subject: Any, method: str) -> bool:
     """Whether ``step()`` takes nothing, and so has to ask layers for parameters and gradients."""
     if not isinstance(subject, type):
         return False
-    step: Callable[..., Any] = vars(subject).get("step") or subject.step  # type: ignore[attr-defined]
+    step: Callable[..., Any] = vars(subject).get(method) or getattr(subject, method)
     return accepts(step, 1) and not accepts(step, 2) and not accepts(step, 3)
 
 
@@ -75,19 +123,24 @@ class _HeldLayer:
         return self.weights, self.gradients
 
 
-def _construct(subject: Any, call: Call, held: Sequence[Any]) -> Any:
+def _construct(subject: Any, call: Call, held: Any) -> Any:
+    """With the parameters first, unless its first argument is an option: then a step is given them."""
     if not isinstance(subject, type):
         return subject
-    layer = replace(call.problem.layer, constructor=(lambda problem: held,))
-    return build(subject, Problem(layer, call.problem.options, call.problem.sizes), call.strict)
+    options = call.problem.options
+    first_of = next(iter(argument_names(subject)), None)
+    without = first_of in every_name(dict(options))
+    layer = replace(call.problem.layer, constructor=() if without else (lambda problem: held,))
+    return build(subject, Problem(layer, options, call.problem.sizes), call.strict)
 
 
-def _step(instance: Any, weights: list[Array], gradients: list[Array]) -> Any:
+def _step(instance: Any, method: str, weights: Any, gradients: Any) -> Any:
+    step = getattr(instance, method)
     for arguments in ((gradients,), (weights, gradients), ()):
-        if accepts(instance.step, len(arguments)):
-            return instance.step(*arguments)
+        if accepts(step, len(arguments)):
+            return step(*arguments)
     raise ImplementationError(
-        f"{type(instance).__name__}.step takes other arguments than (gradients), "
+        f"{type(instance).__name__}.{method} takes other arguments than (gradients), "
         "(parameters, gradients) or none"
     )
 

@@ -238,6 +238,110 @@ class GatesApart:
         return dx, dh_before, dc * self.f
 
 
+class Attention:
+    """Four matrices (out, in), no weights returned, inputs (length, batch, features)."""
+
+    def __init__(self, embed_dim, num_heads):
+        self.heads = num_heads
+        for name in "qkvo":
+            setattr(self, f"W{name}", np.zeros((embed_dim, embed_dim)))
+            setattr(self, f"b{name}", np.zeros(embed_dim))
+
+    def split(self, x):
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2, 0, 3)
+
+    def join(self, x):
+        return x.transpose(2, 0, 1, 3).reshape(x.shape[2], x.shape[0], -1)
+
+    def forward(self, query, key, value):
+        self.given = {"q": query, "k": key, "v": value}
+        self.parts = {
+            n: self.split(x @ getattr(self, f"W{n}").T + getattr(self, f"b{n}"))
+            for n, x in self.given.items()
+        }
+        q, k, v = self.parts.values()
+        scores = q @ k.swapaxes(-1, -2) / float(np.sqrt(q.shape[-1]))
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        self.a = e / e.sum(-1, keepdims=True)
+        self.out = self.join(self.a @ v)
+        return self.out @ self.Wo.T + self.bo
+
+    def backward(self, d):
+        q, k, v = self.parts.values()
+        self.dWo = np.einsum("lno,lni->oi", d, self.out)
+        self.dbo = d.sum((0, 1))
+        d = self.split(d @ self.Wo)
+        da = d @ v.swapaxes(-1, -2)
+        ds = self.a * (da - (da * self.a).sum(-1, keepdims=True)) / float(np.sqrt(q.shape[-1]))
+        back = {"q": ds @ k, "k": ds.swapaxes(-1, -2) @ q, "v": self.a.swapaxes(-1, -2) @ d}
+        result = []
+        for n, g in back.items():
+            g = self.join(g)
+            setattr(self, f"dW{n}", np.einsum("lno,lni->oi", g, self.given[n]))
+            setattr(self, f"db{n}", g.sum((0, 1)))
+            result.append(g @ getattr(self, f"W{n}"))
+        return tuple(result)
+
+
+class Reshape:
+    def forward(self, x):
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, dout):
+        return dout.reshape(self.shape)
+
+
+class Called:
+    def __call__(self, x):
+        self.y = 1 / (1 + np.exp(-x))
+        return self.y
+
+    def gradient(self, dy):
+        return dy * self.y * (1 - self.y)
+
+
+class Squares:
+    def loss(self, prediction, target):
+        self.d = prediction - target
+        return (self.d**2).mean()
+
+    def grad(self):
+        return 2 * self.d / self.d.size
+
+
+def tanh(x):
+    return np.tanh(x)
+
+
+def tanh_derivative(x):
+    return 1 - np.tanh(x) ** 2
+
+
+class AdamOfDictionaries:
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+        self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
+        self.t, self.m, self.v = 0, {}, {}
+
+    def update(self, params, grads):
+        self.t += 1
+        for key in params:
+            m = self.m.get(key, 0) * self.beta1 + (1 - self.beta1) * grads[key]
+            v = self.v.get(key, 0) * self.beta2 + (1 - self.beta2) * grads[key] ** 2
+            self.m[key], self.v[key] = m, v
+            m, v = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
+            params[key] -= self.lr * m / (np.sqrt(v) + self.eps)
+
+
+def sgd_momentum(w, dw, config=None):
+    config = config or {}
+    config.setdefault("learning_rate", 1e-2)
+    config.setdefault("momentum", 0.9)
+    velocity = config.get("velocity", np.zeros_like(w))
+    config["velocity"] = config["momentum"] * velocity + dw
+    return w - config["learning_rate"] * config["velocity"], config
+
+
 class Table:
     def __init__(self, vocabulary, dim):
         self.E = np.random.randn(vocabulary, dim)

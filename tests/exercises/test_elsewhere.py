@@ -22,6 +22,13 @@ RIGHT = {
     "Step": ("RNNCell", "weight_hh is kept transposed, as (hidden_size, hidden_size)"),
     "GatesTogether": ("LSTMCell", "bias_hh and bias_ih are one array"),
     "GatesApart": ("LSTMCell", "weight_hh is kept in parts: Ui, Uf, Uc, Uo"),
+    "Attention": ("MultiheadAttention", "in_proj_weight is kept in parts: Wq, Wk, Wv"),
+    "Reshape": ("Flatten", "Reshape has no option 'start_dim'"),
+    "Called": ("Sigmoid", None),
+    "Squares": ("MSELoss", None),
+    "tanh tanh_derivative": ("Tanh", None),
+    "AdamOfDictionaries": ("Adam", "has no option"),
+    "sgd_momentum": ("SGD", "has no option"),
     "Table": ("Embedding", None),
     "softmax_loss": ("CrossEntropyLoss", "has no option 'reduction'"),
     "affine_forward affine_backward": ("Linear", "affine_forward has no option bias"),
@@ -43,6 +50,14 @@ WRONG = [
     ("GatesTogether", "dc = dc + dh * o", "dc = dh * o", "grad_c"),
     ("GatesApart", "self.x.T @ d)", "self.x.T @ d * (gate != 'f'))", "grad_weight_ih"),
     ("GatesApart", "np.tanh(x @ self.Wc", "sigmoid(x @ self.Wc", "new_c"),
+    ("Attention", 'ds.swapaxes(-1, -2) @ q', 'ds.swapaxes(-1, -2) @ q / 2', "grad_key"),
+    ("Attention", "dbo = d.sum((0, 1))", "dbo = d.sum(0)", "grad_out_proj_bias"),
+    ("Reshape", "dout.reshape(self.shape)", "2 * dout.reshape(self.shape)", "grad_x"),
+    ("Called", "(1 - self.y)", "(1 + self.y)", "grad_x"),
+    ("Squares", "2 * self.d /", "self.d /", "grad_prediction"),
+    ("tanh tanh_derivative", "np.tanh(x) ** 2", "np.tanh(x)", "grad_x"),
+    ("AdamOfDictionaries", "self.t += 1", "self.t += 2", "new_weight"),
+    ("sgd_momentum", "velocity + dw", "velocity + 0.5 * dw", "new_weight"),
     ("Table", "np.add.at(self.dE, self.index, dout)", "self.dE[self.index] = dout", "grad_weights"),
     ("softmax_loss", "d / n", "d", "grad_prediction"),
     ("affine_forward affine_backward", "dout.sum(0)", "dout.mean(0)", "grad_bias"),
@@ -73,7 +88,9 @@ def test_a_right_layer_is_called_as_it_wants_to_be(a_framework, names):
     assert report.verdict is Verdict.AGREE, str(report)
     assert noted is None or any(noted in note for note in report.notes), report.notes
     kinds = {c.case.kind for c in report.comparisons}
-    assert {"distinct", "square"} <= kinds and any(kind.endswith("=1") for kind in kinds)
+    assert "distinct" in kinds
+    if report.layer.convention is None:  # an optimizer has no axes that are drawn
+        assert "square" in kinds and any(kind.endswith("=1") for kind in kinds)
 
 
 @pytest.mark.parametrize(("names", "old", "new", "quantity"), WRONG)

@@ -14,11 +14,12 @@ from crosscheck.implementations.conventions.names import (
     DICTIONARIES,
     INPUTS,
     MODES,
-    OPTIONS,
     PREDICTIONS,
     SETTINGS,
     TARGETS,
     UPSTREAM,
+    every_name,
+    option_names,
     parameter_names,
 )
 from crosscheck.implementations.conventions.signatures import argument_names, signature
@@ -49,9 +50,7 @@ class Settings(dict[str, Any]):
     """The options and buffers of a call in one dictionary, each under all of its names."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__()
-        for name, value in call.problem.options.items():
-            self.update(dict.fromkeys((name, *OPTIONS.get(name, ())), value))
+        super().__init__(every_name(dict(call.problem.options)))
         for name in MODES:
             if name in call.problem.options:
                 self["mode"] = "train" if call.problem.options[name] else "test"
@@ -119,7 +118,7 @@ class Offer:
         if name.endswith(SETTINGS):
             return Settings(self.call)
         for option, value in problem.options.items():
-            if name in (option, *OPTIONS.get(option, ())):
+            if name in option_names(option, problem.options):
                 return value
         for number, known in enumerate(inputs):
             names = (

@@ -7,7 +7,7 @@ from inspect import Parameter
 from typing import Any
 
 from crosscheck.evaluation import NotOffered, OneNumber
-from crosscheck.implementations.conventions.names import MODES, OPTIONS, first
+from crosscheck.implementations.conventions.names import MODES, PAIRS, first, option_names
 from crosscheck.implementations.conventions.naming import Naming
 from crosscheck.implementations.conventions.signatures import (
     accepts,
@@ -65,11 +65,14 @@ def construction(
     free = [name for name in parameters if name not in taken]
     keywords = {}
     for name, value in problem.options.items():
-        known = first((name, *OPTIONS.get(name, ())), free)
+        known = first(option_names(name, problem.options), free)
+        pair = next((p for p in PAIRS.get(name, ()) if set(p) <= set(free)), None)
         if known is not None or open_ended:
             keywords[known or name] = value
+        elif pair is not None:
+            keywords |= dict(zip(pair, value, strict=True))
         elif strict and value != problem.layer.options[name]:
-            if name not in problem.layer.ranks and not _switched(subject, name):
+            if name not in problem.layer.forms and not _switched(subject, name):
                 raise NotOffered(f"{subject.__name__} has no option {name!r}")
     if not accepts(subject, len(positional)) and not keywords and positional and not parameters:
         positional = []

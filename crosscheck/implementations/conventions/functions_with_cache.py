@@ -42,6 +42,8 @@ def functions_with_cache(subject: Any, call: Call) -> Running:
         arguments = (*upstream, cache) if accepts(backward, len(upstream) + 1) else upstream
     answer = backward(*arguments)
     found = call.in_order(answer) if layer is None else call.gradients(answer, layer)
-    if upstream[0].ndim == 0 and not any(a is upstream[0] for a in arguments):
+    elementwise = not call.parameters and upstream[0].shape == call.inputs[0].shape
+    alone = not any(a is u for a in arguments for u in upstream)
+    if alone and (upstream[0].ndim == 0 or elementwise):  # it is the derivative alone
         found = {name: upstream[0] * gradient for name, gradient in found.items()}
     yield found

@@ -7,7 +7,7 @@ canonical name second, these last; what was taken is said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 #: Canonical parameter → other names for it. The plain names of one bias come last where there are two.
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -27,15 +27,15 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "bias_hh": ("b_hh", "bhh", "b_h", "bh", "bias", "b"),
     "in_proj_weight": ("W_qkv", "Wqkv", "W_in", "qkv_weight"),
     "in_proj_bias": ("b_qkv", "bqkv", "b_in", "qkv_bias"),
-    "out_proj_weight": ("W_o", "Wo", "W_out", "out_weight"),
-    "out_proj_bias": ("b_o", "bo", "b_out", "out_bias"),
+    "out_proj_weight": ("W_o", "Wo", "W_O", "WO", "w_o", "wo", "W_out", "out_weight", "o_proj"),
+    "out_proj_bias": ("b_o", "bo", "b_O", "bO", "b_out", "out_bias"),
     "running_mean": ("moving_mean", "mean_running", "run_mean", "mu_running", "running_mu"),
     "running_var": ("moving_var", "moving_variance", "var_running", "run_var", "running_variance"),
 }  # fmt: skip
 #: Gate → other names for it; and parameter → patterns of the name of its block for a gate.
 GATES: Mapping[str, tuple[str, ...]] = {
     "i": ("i", "u"), "f": ("f",), "g": ("g", "c", "C"), "o": ("o",),
-    "r": ("r",), "z": ("z", "u"), "n": ("n", "h", "c"),
+    "q": ("q", "Q"), "k": ("k", "K"), "v": ("v", "V"), "r": ("r",), "z": ("z", "u"), "n": ("n", "h", "c"),
 }  # fmt: skip
 GATE_PATTERNS: Mapping[str, tuple[str, ...]] = {
     "weight_ih": ("W_i{}", "Wx{}", "W_x{}", "W{}x", "W_{}x", "Wi{}", "W{}", "W_{}", "w_{}", "w{}"),
@@ -43,6 +43,8 @@ GATE_PATTERNS: Mapping[str, tuple[str, ...]] = {
         "W_h{}", "Wh{}", "W{}h", "W_{}h", "U{}", "U_{}", "R{}", "R_{}", "u_{}", "u{}", "V{}",
     ),
     "bias_ih": ("b_i{}", "bx{}", "b_x{}", "b{}x", "b{}", "b_{}", "bias_{}"),
+    "in_proj_weight": ("W{}", "W_{}", "w{}", "w_{}", "{}_proj", "{}_proj_weight", "{}_weight"),
+    "in_proj_bias": ("b{}", "b_{}", "{}_bias", "{}_proj_bias"),
     "bias_hh": ("b_h{}", "bh{}", "b{}h", "c{}", "c_{}"),
 }  # fmt: skip
 #: Option → other names for it, in constructors, arguments of functions and dictionaries of settings.
@@ -56,6 +58,15 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "label_smoothing": ("smoothing",),
     "p": ("rate", "dropout_rate", "drop_rate", "drop_prob"),
     "training": ("is_training", "train", "train_mode", "is_train"),
+    "lr": ("learning_rate", "alpha", "eta", "step_size"),
+    "momentum": ("mu", "beta"),
+    "weight_decay": ("wd", "decay", "l2"),
+    "alpha": ("decay_rate", "rho", "decay", "beta"),
+    "rho": ("decay_rate", "decay"),
+}
+#: Option of two numbers → pairs of names for its parts.
+PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "betas": (("beta1", "beta2"), ("beta_1", "beta_2"), ("b1", "b2")),
 }
 #: An option that code is often switched to after it was built, or told at each call → names for it.
 MODES: Mapping[str, tuple[str, ...]] = {"training": ("training", *OPTIONS["training"])}
@@ -105,6 +116,21 @@ DICTIONARIES = ("parameters", "params", "theta", "weights", "model", "p", "P")
 GRADIENT_HOLDERS = ("grads", "gradients", "grad", "d", "derivatives", "g", "dparams", "grad_params")
 
 Where: TypeAlias = Iterable[str]
+
+
+def option_names(name: str, options: Iterable[str]) -> tuple[str, ...]:
+    """An option's own name and the others for it that are no option of the layer themselves."""
+    return (name, *(other for other in OPTIONS.get(name, ()) if other not in options))
+
+
+def every_name(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, each under all of its names, the parts of pairs under theirs."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        found |= dict.fromkeys(option_names(name, options), value)
+        for pair in PAIRS.get(name, ()):
+            found |= dict(zip(pair, value, strict=True))
+    return found
 
 
 def parameter_names(name: str, parameters: Where) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from crosscheck.evaluation import NotOffered, OneNumber
 from crosscheck.implementations.conventions.guess import with_even_kernel
-from crosscheck.implementations.conventions.names import OPTIONS, SETTINGS
+from crosscheck.implementations.conventions.names import SETTINGS, every_name
 from crosscheck.implementations.conventions.signatures import argument_names, words_of
 from crosscheck.spec import Problem
 
@@ -30,7 +30,7 @@ class Offers:
     def __init__(self, subject: Any, name: str) -> None:
         self.function = subject[0] if isinstance(subject, tuple) else subject
         self.name = name
-        self._ranks: dict[tuple[str, Any], Any] = {}
+        self._forms: dict[tuple[str, Any], Any] = {}
 
     def require(self, problem: Problem, fits: Fits) -> None:
         """That it is written for a problem, as far as this can be told without judging its numbers.
@@ -50,12 +50,12 @@ class Offers:
             other = type(value) is not type(problem.layer.options[name])
             if other and isinstance(value, str | tuple) and not fits(problem):
                 raise NotOffered(f"{self.name} does not take {name}={value!r}")
-        for name in problem.layer.ranks:
+        for name in problem.layer.forms:
             key = name, problem.options[name]
-            if key not in self._ranks:  # asked once: of an axis of size 1 any rank seems to fit
-                self._ranks[key] = None if fits(problem) else _other_rank(problem, name, fits)
-            if self._ranks[key] is not None:
-                raise NotOffered(f"{self.name} is written for {name}={self._ranks[key]}")
+            if key not in self._forms:  # asked once: of an axis of size 1 any rank seems to fit
+                self._forms[key] = None if fits(problem) else _other_rank(problem, name, fits)
+            if self._forms[key] is not None:
+                raise NotOffered(f"{self.name} is written for {name}={self._forms[key]}")
 
     def _require_options(self, problem: Problem) -> None:
         """An option that changes which arrays there are is left to the call: they fit it or not."""
@@ -63,9 +63,11 @@ class Offers:
         known = {*argument_names(self.function)}
         if any(name.endswith(SETTINGS) for name in known):
             known |= {*words_of(self.function)}
-        for name in set(problem.changed_options()).difference(layer.ranks):
+        for name in set(problem.changed_options()).difference(layer.forms):
             plain = layer.problem({**problem.options, name: layer.options[name]}, problem.sizes)
-            if not known & {name, *OPTIONS.get(name, ())} and [*plain.given] == [*problem.given]:
+            if not known & {*every_name({name: problem.options[name]})} and [*plain.given] == [
+                *problem.given
+            ]:
                 raise NotOffered(f"{self.function.__name__} has no option {name!r}")
 
 
