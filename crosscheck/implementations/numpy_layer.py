@@ -180,8 +180,12 @@ class NumpyBound:
             generator.close()
         gradients = self._arrays(found, "gradient of ")
         who = self.implementation.name
+        places = self.implementation.naming.attributes
         absent = {
-            name: f"{who} leaves no gradient of {name}" for name in wanted if name not in gradients
+            name: f"{who} leaves no gradient of {name}"
+            + (f", which is its {places[name]}" if name in places else "")
+            for name in wanted
+            if name not in gradients
         }
         return Evaluation(outputs, {k: gradients[k] for k in wanted if k in gradients}, absent)
 
