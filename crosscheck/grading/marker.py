@@ -18,7 +18,8 @@ from crosscheck.exercises.judging import Judged, drawn
 from crosscheck.exercises.marking import plain
 from crosscheck.finding import Finding
 from crosscheck.grading.recording import Record, rehearse
-from crosscheck.grading.rehearsal import Deviated, Encore, Rehearsed, Script
+from crosscheck.grading.rehearsal import FIRST, Deviated, Encore, Rehearsed
+from crosscheck.grading.script import Script
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.isolation import IsolationError, Level, Limits, Worker, Zygote, open_worker, shared
 from crosscheck.isolation.text import one_line, printable
@@ -119,6 +120,7 @@ class Marker:
         modules, without = extra(self.exercise), self.settings.without
         found = Zygote(modules, without) if without else shared(modules)
         found.require(self.settings.level)
+        found.warm()
         return found
 
     @property
@@ -191,7 +193,7 @@ class Marker:
         light = _light(found), witnesses
         heard = worker.heard()
         if worker.alive and len(heard) > LONGER * self.lengths.get(names, 1):
-            self.scripts[names] = Script.of(heard)
+            self.scripts[names] = Script.of(heard, FIRST)
             self.lengths[names] = len(heard)
             self.remembered.clear()
         elif answers is not None and (encore := worker.encore()) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -145,6 +145,18 @@ class NumpyBound:
         generator.close()
         return outputs
 
+    def forwards(self, points: Iterable[Values]) -> list[dict[str, Array]]:
+        """What `forward` gives at each of several points, one after the other."""
+        found = []
+        with self._errors("forward"):
+            for values in points:
+                call = self._call(values)
+                generator = self.implementation.convention(self.implementation.subject, call)
+                found.append(self._arrays(next(generator), ""))
+                generator.close()
+                self._layer = call.layer
+        return found
+
     def vjp(self, values: Values, cotangents: Values) -> Evaluation:
         """Forward and backward on a newly constructed layer."""
         self._layer = None
@@ -213,6 +225,10 @@ class NumpyBound:
         return result
 
 
+#: How the filters of warnings begin where all are ignored already.
+_IGNORED = [("ignore", None, Warning, None, 0)]
+
+
 class _ForeignCode:
     """Runs somebody's code: their exceptions become `ImplementationError`, NumPy stays quiet.
 
@@ -223,15 +239,24 @@ class _ForeignCode:
     def __init__(self, what: str) -> None:
         self.what = what
         self._errstate = np.errstate(all="ignore")
-        self._warnings = warnings.catch_warnings()
+        self._warnings: warnings.catch_warnings[None] | None = None
+        self._filters: list[Any] = []
 
     def __enter__(self) -> None:
         self._errstate.__enter__()
+        if warnings.filters[:1] == _IGNORED:  # as in a worker: nothing to do, and that takes time
+            self._filters = warnings.filters[:]  # type: ignore[index]
+            return
+        self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
         warnings.simplefilter("ignore")
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._warnings.__exit__(kind, error, trace)
+        if self._warnings is not None:
+            self._warnings.__exit__(kind, error, trace)
+        elif warnings.filters != self._filters:  # theirs is the code, not the filters
+            warnings.filters[:] = self._filters  # type: ignore[index]
+            warnings.simplefilter("ignore")
         self._errstate.__exit__(kind, error, trace)
         if error is None or isinstance(error, ImplementationError | NotOffered):
             return

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crosscheck.isolation import preload, runtime
+from crosscheck.isolation import preload, runtime, warming
 from crosscheck.isolation.hardening import (
     landlock,
     levels,
@@ -229,11 +229,19 @@ class Zygote:
             command = json.loads(message)
             if command["do"] == "fork":
                 reply = self._fork(descriptors[0], Limits(**command["limits"]))
+            elif command["do"] == "warm":
+                reply = self._warm()
             else:
                 reply = self._end(command["pid"], command["patience"])
             self.control.sendall(json.dumps(reply).encode())
         for pid in [*self.children]:
             self._end(pid, 0.0)
+
+    def _warm(self) -> dict[str, Any]:
+        warming.warm()
+        gc.collect()
+        gc.freeze()
+        return {}
 
     def _fork(self, stream: int, most: Limits) -> dict[str, Any]:
         slot = self.hardening.slot()

@@ -103,13 +103,13 @@ class Call:
     @property
     def inputs(self) -> tuple[Array, ...]:
         """The inputs in order, as the subject wants them laid out."""
-        return tuple(self.given(name) for name in self.problem.inputs)
+        return tuple([self.given(name) for name in self.problem.inputs])
 
     def given(self, name: str) -> Array:
         """One array as the subject wants it laid out."""
         array = self.values[name]
-        parameter = name in self.problem.parameters or name in self.problem.buffers
         if self.columns:
+            parameter = name in self.problem.parameters or name in self.problem.buffers
             return array[:, None] if parameter and array.ndim == 1 else array.T
         return array.T if name in self.naming.transposed else array
 
@@ -299,11 +299,19 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 @lru_cache(512)
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if type(function) is type and "__signature__" not in dir(function):
+        if (function.__init__, function.__new__) == (object.__init__, object.__new__):
+            return inspect.Signature()  # found the long way by parsing text
     return inspect.signature(function)
 
 
 @lru_cache(512)
 def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
+    if type(function) is FunctionType:
+        whole = _signature(function)
+        first, *others = whole.parameters.values() or [None]
+        if first is not None and first.kind is first.POSITIONAL_OR_KEYWORD:
+            return whole.replace(parameters=others)  # not parsed a second time
     return inspect.signature(MethodType(function, object()))
 
 
@@ -388,6 +396,16 @@ def construction(
     constructor: tuple[str | int, ...] | None = None,
 ) -> tuple[list[Any], dict[str, Any]]:
     """The positional and keyword arguments with which `build` constructs a class; raises as it does."""
+    try:
+        positional, keywords = _remembered(subject, problem, strict, constructor)
+    except TypeError:  # a class that cannot be hashed
+        positional, keywords = _construction(subject, problem, strict, constructor)
+    return [*positional], {**keywords}
+
+
+def _construction(
+    subject: type, problem: Problem, strict: bool, constructor: tuple[str | int, ...] | None
+) -> tuple[list[Any], dict[str, Any]]:
     if constructor is not None:
         positional = [problem[item] if isinstance(item, str) else item for item in constructor]
     else:
@@ -409,6 +427,9 @@ def construction(
     if not accepts(subject, len(positional)) and not keywords and positional and not parameters:
         positional = []
     return positional, keywords
+
+
+_remembered = lru_cache(maxsize=128)(_construction)
 
 
 def _only_ones_apart(own: tuple[int, ...], given: tuple[int, ...]) -> bool:
