@@ -93,7 +93,7 @@ class Rehearsed(RemoteImplementation):
             self.worker.revive()
             for item in self.items:
                 self._present(item)
-            self._raw = self.worker.converse_raw(script.requests)
+            self._raw = self.worker.converse_raw(script.requests, script.name)
         except ImplementationError:
             return None  # asked the usual way, it is raised again
         self.script = script
@@ -200,4 +200,8 @@ def _plain(answer: Known) -> bytes | None:
     """An answer as bytes, whatever its number is."""
     if isinstance(answer, Frame):
         return encode(answer._replace(sequence=0))
-    return None if answer is None else f"{type(answer).__name__}\n{answer}".encode("utf-8", "backslashreplace")
+    return (
+        None
+        if answer is None
+        else f"{type(answer).__name__}\n{answer}".encode("utf-8", "backslashreplace")
+    )

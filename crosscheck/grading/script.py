@@ -1,8 +1,7 @@
 """The questions of one check as one message: numbered, packed, and the answers taken apart again.
 
-Nine questions in ten are forward passes for a numeric derivative: one after the other, on arrays of
-the same shapes. A run of them crosses as one request (`Kind.FORWARDS`), which says the same and costs
-a fraction.
+Nine questions in ten are forward passes for a numeric derivative, one after the other. A run of them
+crosses as one request (`Kind.FORWARDS`), which says the same and costs a fraction.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ import hashlib
 import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
 
-from crosscheck.isolation.protocol import Entry, Frame, Kind, Layout, Status, decode, encode
+from crosscheck.isolation.protocol import Entry, Frame, Kind, Layout, decode, encode
 from crosscheck.isolation.worker import Answer, Request, Worker
 
-#: A run of forward passes is cut where its arrays get longer than this.
+#: A run of forward passes is cut where it gets longer than this, in bytes.
 MOST = 1 << 20
 
 #: The answer to a question of a script; None where it has to be asked by itself.
@@ -30,13 +30,15 @@ class Script:
     """Questions, in order.
 
     Attributes:
+        name: a digest of all of it.
         requests: what is sent.
-        counts: how many questions each request stands for.
+        counts: how many questions each request stands for, by groups of the same shapes and dtypes.
         places: a digest of a question (`body`) → its places in the order.
     """
 
+    name: str
     requests: tuple[Request, ...]
-    counts: tuple[int, ...]
+    counts: tuple[tuple[int, ...], ...]
     places: dict[bytes, tuple[int, ...]] = field(repr=False)
 
     @classmethod
@@ -52,14 +54,22 @@ class Script:
         places: dict[bytes, list[int]] = {}
         for number, question in enumerate(questions):
             places.setdefault(body(question.data), []).append(number)
-        requests, counts = [], []
+        requests: list[Request] = []
+        counts: list[tuple[int, ...]] = []
         for run in _runs(questions, alone):
-            packed = run[0] if len(run) == 1 else _packed(run)
+            packed, count = (run[0], (1,)) if len(run) == 1 else _packed(run)
             number = first + len(requests)
             data = numbered(packed.data, number)
             requests.append(replace(packed, data=data, sequence=number))
-            counts.append(len(run))
-        return cls(tuple(requests), tuple(counts), {k: tuple(at) for k, at in places.items()})
+            counts.append(count)
+        found = {k: tuple(at) for k, at in places.items()}
+        name = hashlib.blake2b(_joined(requests), digest_size=12).hexdigest()
+        return cls(name, tuple(requests), tuple(counts), found)
+
+    @property
+    def data(self) -> bytes:
+        """All requests, one after the other."""
+        return _joined(self.requests)
 
     def answers(self, worker: Worker, raw: bytes, ends: list[int]) -> list[Known]:
         """Raw replies to the script as the answers to its questions.
@@ -69,16 +79,18 @@ class Script:
         """
         found: list[Known] = []
         replies = worker.answers(self.requests, raw, ends)
-        for request, count, reply in zip(self.requests, self.counts, replies, strict=True):
+        for request, counts, reply in zip(self.requests, self.counts, replies, strict=True):
             if request.kind is not Kind.FORWARDS:
                 found.append(reply)
-            elif isinstance(reply, Frame) and reply.status is Status.DONE:
-                if any(e.array.shape[:1] != (count,) for e in reply.entries):
-                    raise worker.violation("an answer to more or fewer questions")
-                found += [_one(reply, at) for at in range(count)]
+            elif isinstance(reply, Frame):
+                found += _taken_apart(reply, counts, worker)
             else:  # one of them raised, or their outputs do not stack
-                found += [None] * count
+                found += [None] * sum(counts)
         return found
+
+
+def _joined(requests: Iterable[Request]) -> bytes:
+    return b"".join(request.data for request in requests)
 
 
 def body(data: bytes) -> bytes:
@@ -92,7 +104,7 @@ def numbered(data: bytes, sequence: int) -> bytes:
 
 
 def _runs(questions: Iterable[Request], alone: Collection[int]) -> Iterator[list[Request]]:
-    """What can cross as one request each: forward passes of one slot on arrays of the same shapes."""
+    """What can cross as one request each: forward passes of one slot, one after the other."""
     run: list[Request] = []
     last, size = None, 0
     for number, question in enumerate(questions):
@@ -113,20 +125,39 @@ def _like(question: Request) -> tuple[object, ...] | None:
     frame = decode(question.data)
     if not frame.entries or any(e.layout is not Layout.PLAIN for e in frame.entries):
         return None
-    return frame.text, *((e.role, e.index, e.array.dtype, e.array.shape) for e in frame.entries)
+    return frame.text, *(entry.index for entry in frame.entries)
 
 
-def _packed(run: Sequence[Request]) -> Request:
+def _packed(run: Sequence[Request]) -> tuple[Request, tuple[int, ...]]:
+    """One request for a run of forward passes, and the lengths of its groups."""
     frames = [decode(question.data) for question in run]
-    entries = tuple(
-        Entry(role=some[0].role, index=some[0].index, array=np.stack([e.array for e in some]))
-        for some in zip(*(frame.entries for frame in frames), strict=True)
-    )
-    data = encode(Frame(Kind.FORWARDS, 0, entries, frames[0].text))
-    return Request(data, Kind.FORWARDS, 0, sum(question.room for question in run))
+    entries: list[Entry] = []
+    counts = []
+    for _, some in groupby(frames, lambda f: [(e.array.dtype, e.array.shape) for e in f.entries]):
+        group = [frame.entries for frame in some]
+        counts.append(len(group))
+        entries += [
+            Entry(same[0].role, same[0].index, np.stack([entry.array for entry in same]))
+            for same in zip(*group, strict=True)
+        ]
+    data = encode(Frame(Kind.FORWARDS, 0, tuple(entries), frames[0].text))
+    room = sum(question.room for question in run)
+    return Request(data, Kind.FORWARDS, 0, room), tuple(counts)
 
 
-def _one(reply: Frame, at: int) -> Frame:
-    """One of the answers in a reply to several questions."""
-    entries = (entry._replace(array=entry.array[at, ...]) for entry in reply.entries)
-    return Frame(Kind.FORWARD, 0, tuple(entries))
+def _taken_apart(reply: Frame, counts: Sequence[int], worker: Worker) -> Iterator[Frame]:
+    """The answers in a reply to several questions.
+
+    Raises:
+        ProtocolViolation: it answers more or fewer.
+    """
+    width, rest = divmod(len(reply.entries), len(counts))
+    if rest:
+        raise worker.violation("an answer to other questions")
+    for number, count in enumerate(counts):
+        some = reply.entries[number * width : (number + 1) * width]
+        if any(entry.array.shape[:1] != (count,) for entry in some):
+            raise worker.violation("an answer to more or fewer questions")
+        for at in range(count):
+            entries = (replace(entry, array=entry.array[at, ...]) for entry in some)
+            yield Frame(Kind.FORWARD, 0, tuple(entries))

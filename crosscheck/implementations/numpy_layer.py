@@ -226,7 +226,7 @@ class NumpyBound:
 
 
 #: How the filters of warnings begin where all are ignored already.
-_IGNORED = [("ignore", None, Warning, None, 0)]
+_IGNORED = (("ignore", None, Warning, None, 0),)
 
 
 class _ForeignCode:
@@ -240,12 +240,13 @@ class _ForeignCode:
         self.what = what
         self._errstate = np.errstate(all="ignore")
         self._warnings: warnings.catch_warnings[None] | None = None
-        self._filters: list[Any] = []
+        self._filters: tuple[Any, ...] = ()
 
     def __enter__(self) -> None:
         self._errstate.__enter__()
-        if warnings.filters[:1] == _IGNORED:  # as in a worker: nothing to do, and that takes time
-            self._filters = warnings.filters[:]  # type: ignore[index]
+        filters = tuple(warnings.filters)
+        if filters[:1] == _IGNORED:  # as in a worker: nothing to do, and that takes time
+            self._filters = filters
             return
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
@@ -254,7 +255,7 @@ class _ForeignCode:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if self._warnings is not None:
             self._warnings.__exit__(kind, error, trace)
-        elif warnings.filters != self._filters:  # theirs is the code, not the filters
+        elif tuple(warnings.filters) != self._filters:  # theirs is the code, not the filters
             warnings.filters[:] = self._filters  # type: ignore[index]
             warnings.simplefilter("ignore")
         self._errstate.__exit__(kind, error, trace)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -52,9 +53,12 @@ class Kind(IntEnum):
     REREAD = 7
     OUTPUT = 8
     READY = 9
-    #: Several forward passes of one slot, in order: every array has one axis more, in front, that
-    #: counts them. Answered likewise, or not at all: UNFIT where the outputs do not stack.
+    #: Several forward passes of one slot, in order. Every array has one axis more, in front, that
+    #: counts them; where shape or dtype change, the arrays come once more. Answered likewise, every
+    #: output for every such group; or not at all: UNFIT where one is missing or does not stack.
     FORWARDS = 10
+    #: The questions that the zygote has learnt under a name; one answer to each, none to this.
+    LEARNT = 11
 
 
 class Status(IntEnum):
@@ -88,7 +92,8 @@ class BadFrame(Exception):
     """The bytes are no frame, or not the one that may come now."""
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True)
+class Entry:
     """One array of a frame."""
 
     role: Role
@@ -126,7 +131,7 @@ def encode(frame: Frame) -> bytes:
         text = text[:MAX_TEXT]
     heads, bodies, total = [], [], 0
     for entry in frame.entries:
-        role, index, array, layout, alias = entry
+        array = entry.array
         ndim, code = array.ndim, _CODES.get(array.dtype)
         if code is None:  # of another byte order, or none that crosses
             code = _CODES.get(array.dtype.newbyteorder("<"))
@@ -134,7 +139,17 @@ def encode(frame: Frame) -> bytes:
         if code is None or ndim > 8:
             raise BadFrame(f"an array of dtype {array.dtype} and {ndim} dimensions")
         heads.append(
-            ENTRY.pack(role, index, code, ndim, layout, alias, 0, *array.shape, *_ZEROS[ndim])
+            ENTRY.pack(
+                entry.role,
+                entry.index,
+                code,
+                ndim,
+                entry.layout,
+                entry.alias,
+                0,
+                *array.shape,
+                *_ZEROS[ndim],
+            )
         )
         raw = array.tobytes()
         bodies.append(raw)

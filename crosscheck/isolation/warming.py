@@ -13,6 +13,7 @@ import linecache
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from crosscheck.spec import Layer, Problem
 ROUNDS = 12
 FILE = "crosscheck_warming.py"
 #: Forwards of three shapes; their gradients are zero, which is no answer to anything.
-TEXT = '''
+TEXT = """
 import numpy as np
 
 class WithParameters:
@@ -55,7 +56,7 @@ class OfTwoArrays:
 
     def backward(self, x, y):
         return 0 * x
-'''
+"""
 LAYERS = (
     Layer(
         "WithParameters",
@@ -105,7 +106,7 @@ def _questions() -> Iterator[Frame]:
         yield Frame(Kind.FORWARD, 0, _values(problem, Layout.PLAIN), "slot")
         for dtype in (float, complex):
             stacked = (
-                e._replace(array=np.stack([e.array.astype(dtype)] * 3))
+                replace(e, array=np.stack([e.array.astype(dtype)] * 3))
                 for e in _values(problem, Layout.PLAIN)
             )
             yield Frame(Kind.FORWARDS, 0, tuple(stacked), "slot")

@@ -216,6 +216,7 @@ class Zygote:
         self.control = control
         self.hardening = hardening
         self.children: dict[int, Slot] = {}
+        self.learnt: dict[str, tuple[Frame, ...]] = {}
 
     def serve(self) -> None:
         """Until the control socket is closed."""
@@ -231,6 +232,8 @@ class Zygote:
                 reply = self._fork(descriptors[0], Limits(**command["limits"]))
             elif command["do"] == "warm":
                 reply = self._warm()
+            elif command["do"] == "learn":
+                reply = self._learn(command["name"], command["size"])
             else:
                 reply = self._end(command["pid"], command["patience"])
             self.control.sendall(json.dumps(reply).encode())
@@ -239,6 +242,20 @@ class Zygote:
 
     def _warm(self) -> dict[str, Any]:
         warming.warm()
+        gc.collect()
+        gc.freeze()
+        return {}
+
+    def _learn(self, name: str, size: int) -> dict[str, Any]:
+        """Take questions that workers will be asked again and again."""
+        self.control.sendall(b"{}")
+        data = bytearray()
+        while len(data) < size:
+            part = self.control.recv(size - len(data))
+            if not part:
+                break
+            data += part
+        self.learnt[name] = runtime.learn(bytes(data))
         gc.collect()
         gc.freeze()
         return {}
@@ -260,7 +277,7 @@ class Zygote:
             self.hardening.apply(slot, most, [stream])
             os.write(stream, encode(Frame(Kind.READY, 0)))
             status = 1
-            runtime.run(stream, most.output)
+            runtime.run(stream, most.output, self.learnt)
             status = 0
         finally:
             os._exit(status)

@@ -299,8 +299,9 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 @lru_cache(512)
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    if type(function) is type and "__signature__" not in dir(function):
-        if (function.__init__, function.__new__) == (object.__init__, object.__new__):
+    if type(function) is type and not hasattr(function, "__signature__"):
+        own = [vars(base) for base in function.__mro__[:-1]]
+        if not any("__init__" in names or "__new__" in names for names in own):
             return inspect.Signature()  # found the long way by parsing text
     return inspect.signature(function)
 
@@ -309,9 +310,9 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
     if type(function) is FunctionType:
         whole = _signature(function)
-        first, *others = whole.parameters.values() or [None]
-        if first is not None and first.kind is first.POSITIONAL_OR_KEYWORD:
-            return whole.replace(parameters=others)  # not parsed a second time
+        given = [*whole.parameters.values()]
+        if given and given[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            return whole.replace(parameters=given[1:])  # not parsed a second time
     return inspect.signature(MethodType(function, object()))
 
 
