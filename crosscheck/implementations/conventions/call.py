@@ -139,10 +139,9 @@ class Call:
         Raises:
             ImplementationError: it has no place for a parameter.
         """
-        for name in (*self.problem.parameters, *self.problem.buffers):
-            slot = parameter_slot(
-                layer, name, tuple(self.problem.parameters), self.naming.attributes.get(name)
-            )
+        parameters = tuple(self.problem.parameters)
+        for name in (*parameters, *self.problem.buffers):
+            slot = parameter_slot(layer, name, parameters, self.naming.attributes.get(name))
             if slot is None:
                 if name in self.problem.parameters:
                     raise ImplementationError(
