@@ -196,6 +196,17 @@ class Runtime:
         self.modules: list[ModuleType] = []
         self.subjects: dict[str, NumpyImplementation] = {}
         self.bound: dict[str, Served] = {}
+        self.handlers: dict[Kind, Callable[[Frame], Frame]] = {
+            Kind.LOAD: self._load,
+            Kind.DEFINE: self._define,
+            Kind.BIND: self._bind,
+            Kind.FORWARD: self._forward,
+            Kind.FORWARDS: self._forwards,
+            Kind.VJP: self._vjp,
+            Kind.AGAIN: self._again,
+            Kind.REREAD: self._reread,
+            Kind.OUTPUT: self._output,
+        }
 
     def _read(self, count: int) -> bytes:
         """That many bytes; before waiting for them, what was answered is sent.
@@ -233,17 +244,6 @@ class Runtime:
 
     def serve(self) -> None:
         """Answer until the parent closes the stream."""
-        self.handlers: dict[Kind, Callable[[Frame], Frame]] = {
-            Kind.LOAD: self._load,
-            Kind.DEFINE: self._define,
-            Kind.BIND: self._bind,
-            Kind.FORWARD: self._forward,
-            Kind.FORWARDS: self._forwards,
-            Kind.VJP: self._vjp,
-            Kind.AGAIN: self._again,
-            Kind.REREAD: self._reread,
-            Kind.OUTPUT: self._output,
-        }
         while True:
             request = self.reader.frame()
             if request.kind is Kind.LEARNT:
@@ -346,26 +346,27 @@ class Runtime:
     def _forwards(self, request: Frame) -> Frame:
         """Several forward passes, one after the other, as if each had been asked for by itself."""
         served = self._served(request)
-        width = len({entry.index for entry in request.entries})
-        starts = range(0, len(request.entries), width)
-        counts = [len(request.entries[at].array) for at in starts]
+        stacks = [(served.given[e.index], native(e.array)) for e in request.entries]
+        width = len({name for name, _ in stacks})
+        groups = [stacks[at : at + width] for at in range(0, len(stacks), width)]
+        counts = [len(group[0][1]) for group in groups]
         found = served.bound.forwards(
-            {served.given[e.index]: native(e.array[pass_, ...]).copy() for e in some}
-            for some, count in zip(
-                (request.entries[at : at + width] for at in starts), counts, strict=True
-            )
-            for pass_ in range(count)
+            {name: stack[at, ...].copy() for name, stack in group}
+            for group, count in zip(groups, counts, strict=True)
+            for at in range(count)
         )
+        names, *others = {tuple(n for n in served.outputs if n in outputs) for outputs in found}
+        if others:
+            return Frame(request.kind, request.sequence, status=Status.UNFIT)
         entries: list[Entry] = []
         start = 0
         for count in counts:
             some, start = found[start : start + count], start + count
-            for index, name in enumerate(served.outputs):
-                arrays = [outputs[name] for outputs in some if name in outputs]
-                kinds = {(array.shape, array.dtype) for array in arrays}
-                if len(kinds) != 1 or len(arrays) < count:
+            for name in names:
+                arrays = [outputs[name] for outputs in some]
+                if len({(array.shape, array.dtype) for array in arrays}) > 1:
                     return Frame(request.kind, request.sequence, status=Status.UNFIT)
-                entries.append(Entry(Role.OUTPUT, index, np.stack(arrays)))
+                entries.append(Entry(Role.OUTPUT, served.outputs.index(name), np.stack(arrays)))
         return Frame(request.kind, request.sequence, tuple(entries))
 
     def _vjp(self, request: Frame) -> Frame:

@@ -12,6 +12,7 @@ import json
 import linecache
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from crosscheck.implementations.manner import Manner
 from crosscheck.isolation.description import describe
 from crosscheck.isolation.protocol import Entry, Frame, Kind, Layout, Role, encode
 from crosscheck.isolation.runtime import Capped, Runtime, module_name
-from crosscheck.spec import Layer, Problem
+from crosscheck.spec import Layer, Problem, Tensor
 
 #: How often: code is specialised when it has run some eight times, and settles a little later.
 ROUNDS = 12
@@ -66,7 +67,10 @@ LAYERS = (
         constructor=["rows", "columns"],
     ),
     Layer("OfOneArray", inputs={"x": "batch rows"}, outputs={"output": "batch rows"}),
-    Layer("OfTwoArrays", inputs={"x": "batch rows", "y": "batch rows"}),
+    Layer(
+        "OfTwoArrays",
+        inputs={"x": "batch rows", "y": Tensor("batch rows", differentiable=False)},
+    ),
 )  # fmt: skip
 
 
@@ -75,7 +79,7 @@ def warm() -> None:
     questions = b"".join(map(encode, _questions()))
     for _ in range(ROUNDS):
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with ours, theirs, np.errstate(), warnings.catch_warnings():
             ours.sendall(questions)
             ours.shutdown(socket.SHUT_WR)
             finders = [*sys.meta_path]

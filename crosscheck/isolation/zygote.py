@@ -34,6 +34,8 @@ from crosscheck.isolation.protocol import Frame, Kind, encode
 LINUX = sys.platform == "linux"
 #: Exit code of a worker that could not give everything up: no submission has run in it.
 UNREADY = 113
+#: A worker lives for a moment: it looks for unreachable cycles after so many new objects, not 700.
+GARBAGE = 20_000
 
 
 @dataclass
@@ -171,6 +173,7 @@ def main(descriptor: int, folder: str, extra: Sequence[str], without: Sequence[s
     control.sendall(json.dumps(facts).encode())
     os.dup2(hardening.null, 2)
     preload.close_doors(hardening.extra)
+    gc.set_threshold(GARBAGE)
     gc.collect()
     gc.freeze()
     Zygote(control, hardening).serve()
