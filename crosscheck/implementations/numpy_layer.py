@@ -19,6 +19,7 @@ from crosscheck.implementations.conventions import (
     guess,
     notebook,
 )
+from crosscheck.implementations.conventions.call import peculiar
 from crosscheck.implementations.conventions.guess import transposed
 from crosscheck.implementations.foreign import ForeignCode
 from crosscheck.spec import Array, Problem, Values
@@ -214,7 +215,7 @@ class NumpyBound:
         result = {}
         for name, value in named.items():
             array = np.asarray(value)
-            if isinstance(value, np.matrix | np.ma.MaskedArray):
+            if peculiar(value):
                 self.special[f"{what}{name}"] = type(value).__name__
             if array.dtype.kind not in "fiubc":
                 raise ImplementationError(

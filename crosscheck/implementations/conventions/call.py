@@ -272,9 +272,18 @@ class Call:
             return array.reshape(self.values[name].shape)
         if name in self.naming.transposed:
             return array.T
-        if isinstance(value, np.matrix | np.ma.MaskedArray):
+        if peculiar(value):
             return value  # whoever takes it has to see that it is none of NumPy's plain arrays
         return array if array.dtype != object else value
+
+
+def peculiar(value: Any) -> bool:
+    """Whether it is an array with an arithmetic of its own: a matrix, a masked array."""
+    if type(value) is np.ndarray or not isinstance(value, np.ndarray):
+        return (
+            False  # before np.ma is named, which imports it: nobody waits for that who needs it not
+        )
+    return isinstance(value, np.matrix | np.ma.MaskedArray)
 
 
 def _as_it_is(array: Array) -> Any:
