@@ -10,6 +10,7 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from crosscheck.grading.formats import Facts, Results, marks, number
@@ -84,6 +85,7 @@ def _table(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     os.replace(fresh, path)
 
 
+@lru_cache(maxsize=1024)  # nine cells in ten have been seen before
 def cell(text: str) -> str:
     """Text that a spreadsheet shows and never computes. Numbers stay numbers."""
     if re.fullmatch(r"-?\d+(\.\d+)?", text):
