@@ -31,6 +31,8 @@ from crosscheck.versions import installed, versions
 REMEMBERED = 2048
 #: Scripts whose lengths differ by less are as good as each other.
 LONGER = 1.1
+#: A script of more bytes is sent to each worker that is asked it.
+LEARNT = 8 << 20
 
 
 def record(exercise: Exercise, seed: int) -> Record:
@@ -122,7 +124,7 @@ class Marker:
         found.require(self.settings.level)
         found.warm()
         for script in self.scripts.values():
-            found.learn(script.name, script.data)
+            _taught(found, script)
         return found
 
     @property
@@ -218,7 +220,7 @@ class Marker:
     def _scripted(self, names: tuple[str, ...], script: Script) -> None:
         """From now on this is asked; what was remembered of another script is worth nothing."""
         self.scripts[names] = script
-        self.zygote.learn(script.name, script.data)
+        _taught(self.zygote, script)
         for key in [key for key in self.remembered if key[0] == names[0]]:
             del self.remembered[key]
 
@@ -283,6 +285,13 @@ class Rehearsing:
     def forget(self) -> None:
         """No more answers from the script."""
         self._ready = self._first = None
+
+
+def _taught(zygote: Zygote, script: Script) -> None:
+    """Have a script's questions known to every worker, if they are not so long that forking suffers."""
+    data = script.data
+    if len(data) <= LEARNT:
+        zygote.learn(script.name, data)
 
 
 def extra(exercise: Exercise) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ class Zygote:
         with self.lock:
             self._exchange(json.dumps({"do": "learn", "name": name, "size": len(questions)}))
             self._exchange(questions)
-        self.learnt |= {name}
+            self.learnt |= {name}
 
     def fork(self, limits: Limits) -> tuple[socket.socket, int]:
         """A new worker: its stream and its number."""
