@@ -131,12 +131,12 @@ def best(rungs: list[Rung], noise: float) -> Estimate:
         # Large steps across a jump may settle on a slope of their own: the small ones are right.
         if near.error < found.error or abs(near.value - found.value) > near.error + found.error:
             found = near
-    return replace(found, size=float(np.median([rung.size for rung in small or rungs])))
+    return replace(found, size=_median([rung.size for rung in small or rungs]))
 
 
 def _extrapolate(rungs: list[Rung], noise: float) -> Estimate:
     """The entry of the tableau with the smallest estimated error."""
-    size = float(np.median([rung.size for rung in rungs]))
+    size = _median([rung.size for rung in rungs])
     chosen = Estimate(rungs[-1].slope, np.inf, size)
     count = len(rungs)
     weights, amplified = _neville(tuple(rung.step for rung in rungs))
@@ -215,3 +215,9 @@ def jump(rungs: list[Rung], noise: float) -> float | None:
     elif steps[1] == 2 * steps[2]:
         truncation = float(abs(left - abs(2 * gaps[2] - gaps[1])))
     return left if left > JUMP * size + 4 * truncation + ROUNDING * rounding else None
+
+
+def _median(row: list[float]) -> float:
+    """As NumPy's, which imports masked arrays to look for missing values."""
+    ordered, middle = sorted(row), len(row) // 2
+    return ordered[middle] if len(row) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -116,7 +116,7 @@ def grade(
         for outcomes in scheduling.run(
             settings, todo, make, width, _failed(chosen), executor is None
         ):
-            fresh = [o for o in outcomes if journal.done.get(o["student"]) != o["fingerprint"]]
+            fresh = [o for o in outcomes if not journal.marked(o["student"], o["fingerprint"])]
             journal.add(fresh)
             marked += len(fresh)
             if progress is not None and fresh:
@@ -166,7 +166,7 @@ def _executor(
 def _todo(entries: Iterable[Entry], journal: Journal) -> Iterator[Task]:
     for entry in entries:
         mark = fingerprint(entry)
-        if journal.done.get(entry.student) != mark:
+        if not journal.marked(entry.student, mark):
             yield Task(entry, mark)
 
 

@@ -30,7 +30,7 @@ class Journal:
 
     Attributes:
         facts: as they stand in the journal.
-        done: student → fingerprint of the submission that was marked.
+        done: student → where in the file their result is.
 
     Raises:
         UsageError: another run holds it, or it belongs to another exercise.
@@ -52,8 +52,8 @@ class Journal:
             raise UsageError(
                 f"{folder} is in use by another run: wait for it, or choose another folder"
             ) from None
-        self.done: dict[str, str] = {}
-        self._offsets: dict[str, int] = {}
+        self.done: dict[str, int] = {}
+        self._reader: BinaryIO | None = None
         try:
             self.facts = self._begin(dict(facts), dict(private or {}))
         except BaseException:
@@ -66,7 +66,7 @@ class Journal:
         if first is None:
             self._file.truncate(0)
             whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts, **private}
-            self._append([whole])
+            self._append([_line(whole)])
             return whole
         _, head = first
         if head.get("format") != FORMAT or head.get("format_version") != FORMAT_VERSION:
@@ -79,8 +79,7 @@ class Journal:
                 )
         end = self._end
         for offset, entry in lines:
-            self.done[entry["student"]] = entry["fingerprint"]
-            self._offsets[entry["student"]] = offset
+            self.done[entry["student"]] = offset
             end = self._end
         self._file.truncate(end)
         os.lseek(self._file.fileno(), 0, os.SEEK_END)
@@ -98,8 +97,8 @@ class Journal:
                 self._end = handle.tell()
                 yield offset, entry
 
-    def _append(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        data = b"".join(_line(entry) for entry in entries)
+    def _append(self, lines: Iterable[bytes]) -> None:
+        data = b"".join(lines)
         while data:
             data = data[self._file.write(data) :]
         os.fsync(self._file.fileno())
@@ -108,26 +107,38 @@ class Journal:
         """Write results: ``student``, ``fingerprint``, ``result`` each. On disk when this returns."""
         kept, offset = [], os.fstat(self._file.fileno()).st_size
         for entry in entries:
-            self.done[entry["student"]] = entry["fingerprint"]
-            self._offsets[entry["student"]] = offset
-            offset += len(_line(entry))
-            kept.append(entry)
+            line = _line(entry)
+            self.done[entry["student"]] = offset
+            offset += len(line)
+            kept.append(line)
         if kept:
             self._append(kept)
 
+    def marked(self, student: str, fingerprint: str) -> bool:
+        """Whether the submission with that fingerprint is the one that was marked last."""
+        entry = self._entry(student)
+        return entry is not None and entry["fingerprint"] == fingerprint
+
     def results(self, students: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Student and result in the order asked for, one at a time from the disk."""
-        with open(self.path, "rb") as handle:
-            for student in students:
-                if student in self._offsets:
-                    handle.seek(self._offsets[student])
-                    entry = _parsed(handle.readline())
-                    assert entry is not None
-                    yield student, entry["result"]
+        for student in students:
+            entry = self._entry(student)
+            if entry is not None:
+                yield student, entry["result"]
+
+    def _entry(self, student: str) -> dict[str, Any] | None:
+        if student not in self.done:
+            return None
+        if self._reader is None:
+            self._reader = open(self.path, "rb")
+        self._reader.seek(self.done[student])
+        return _parsed(self._reader.readline())
 
     def close(self) -> None:
         """Let others have it."""
         self._file.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def __enter__(self) -> Journal:
         return self

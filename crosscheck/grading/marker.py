@@ -18,7 +18,8 @@ from crosscheck.exercises.judging import Judged, drawn
 from crosscheck.exercises.marking import plain
 from crosscheck.finding import Finding
 from crosscheck.grading.recording import Record, rehearse
-from crosscheck.grading.rehearsal import Deviated, Encore, Rehearsed, Script
+from crosscheck.grading.rehearsal import FIRST, Deviated, Encore, Rehearsed
+from crosscheck.grading.script import Script
 from crosscheck.implementations import ORACLES, oracle, reference
 from crosscheck.isolation import IsolationError, Level, Limits, Worker, Zygote, open_worker, shared
 from crosscheck.isolation.text import one_line, printable
@@ -28,8 +29,10 @@ from crosscheck.versions import installed, versions
 
 #: So many different sets of answers are remembered per process.
 REMEMBERED = 2048
-#: A script is replaced by one that is this much longer.
+#: Scripts whose lengths differ by less are as good as each other.
 LONGER = 1.1
+#: A script of more bytes is sent to each worker that is asked it.
+LEARNT = 8 << 20
 
 
 def record(exercise: Exercise, seed: int) -> Record:
@@ -109,16 +112,19 @@ class Marker:
         self.exercise = exercise
         self.settings = settings
         self.oracles = recorded(exercise, Record.from_bytes(settings.record), settings.seed)
-        self.zygote = self._zygote()
         self.scripts: dict[tuple[str, ...], Script] = {}
+        self.zygote = self._zygote()
         self.remembered: OrderedDict[tuple[str, bytes], tuple[Judged, Encore]] = OrderedDict()
-        self.lengths: dict[tuple[str, ...], int] = {}
+        self.lengths: dict[tuple[str, ...], tuple[int, bool]] = {}
         self.met = 0
 
     def _zygote(self) -> Zygote:
         modules, without = extra(self.exercise), self.settings.without
         found = Zygote(modules, without) if without else shared(modules)
         found.require(self.settings.level)
+        found.warm()
+        for script in self.scripts.values():
+            _taught(found, script)
         return found
 
     @property
@@ -190,15 +196,33 @@ class Marker:
             found, witnesses = judged()
         light = _light(found), witnesses
         heard = worker.heard()
-        if worker.alive and len(heard) > LONGER * self.lengths.get(names, 1):
-            self.scripts[names] = Script.of(heard)
-            self.lengths[names] = len(heard)
-            self.remembered.clear()
+        right = found.points > 0 and found.earned == found.points
+        if worker.alive and heard and self._serves(names, len(heard), right):
+            self._scripted(names, Script.of(heard, FIRST))
+            self.lengths[names] = len(heard), right
         elif answers is not None and (encore := worker.encore()) is not None:
             self.remembered[key] = light, encore
             if len(self.remembered) > REMEMBERED:
                 self.remembered.popitem(last=False)
         return light
+
+    def _serves(self, names: tuple[str, ...], length: int, right: bool) -> bool:
+        """Whether what was asked makes a better script than the one that there is.
+
+        Best is the shortest that a right submission was asked: what is asked only to find out what is
+        wrong, or of few, is not in it. Until there is one, the longest.
+        """
+        before, settled = self.lengths.get(names, (0, False))
+        if settled:
+            return right and length * LONGER < before
+        return right or length > before * LONGER
+
+    def _scripted(self, names: tuple[str, ...], script: Script) -> None:
+        """From now on this is asked; what was remembered of another script is worth nothing."""
+        self.scripts[names] = script
+        _taught(self.zygote, script)
+        for key in [key for key in self.remembered if key[0] == names[0]]:
+            del self.remembered[key]
 
 
 class Rehearsing:
@@ -261,6 +285,13 @@ class Rehearsing:
     def forget(self) -> None:
         """No more answers from the script."""
         self._ready = self._first = None
+
+
+def _taught(zygote: Zygote, script: Script) -> None:
+    """Have a script's questions known to every worker, if they are not so long that forking suffers."""
+    data = script.data
+    if len(data) <= LEARNT:
+        zygote.learn(script.name, data)
 
 
 def extra(exercise: Exercise) -> tuple[str, ...]:

@@ -13,19 +13,20 @@ what it asked is asked again, and counts as well.
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from crosscheck.evaluation import ImplementationError, NotOffered
+from crosscheck.grading.script import Known, Script, body
 from crosscheck.isolation.failures import WorkerDied
-from crosscheck.isolation.protocol import Entry, Frame, Kind, decode, encode
+from crosscheck.isolation.protocol import Entry, Frame, Kind, encode
 from crosscheck.isolation.remote import RemoteImplementation
 from crosscheck.isolation.worker import Answer, Request, Worker
 
 #: Where the numbers of scripted requests begin, so that they are the same for every submission.
 FIRST = 1 << 24
+#: And those of what was asked beyond a script.
+BEYOND = 1 << 25
 #: Depend on the request before them, so they are answered from a script in sequence or not at all.
 _SEQUEL = (Kind.AGAIN, Kind.REREAD)
 
@@ -35,36 +36,10 @@ class Deviated(Exception):
 
 
 @dataclass(frozen=True)
-class Script:
-    """The questions of one check, in order."""
-
-    requests: tuple[Request, ...]
-    places: dict[bytes, tuple[int, ...]] = field(repr=False)
-
-    @classmethod
-    def of(cls, requests: Sequence[Request]) -> Script:
-        """A script of requests as they were heard, of forward passes alone the first case's.
-
-        Those of the other cases serve the numeric witness, whose answer matters where the others
-        disagree; they are asked then.
-        """
-        first = next((_text(r.data) for r in requests if r.kind is Kind.FORWARD), "")
-        requests = [r for r in requests if r.kind is not Kind.FORWARD or _text(r.data) == first]
-        requests = [
-            replace(r, data=_numbered(r.data, FIRST + n), sequence=FIRST + n)
-            for n, r in enumerate(requests)
-        ]
-        places: dict[bytes, list[int]] = {}
-        for number, request in enumerate(requests):
-            places.setdefault(_body(request.data), []).append(number)
-        return cls(tuple(requests), {body: tuple(at) for body, at in places.items()})
-
-
-@dataclass(frozen=True)
 class Encore:
     """What one check asked beyond the script, and a digest of what it was answered."""
 
-    requests: tuple[Request, ...]
+    script: Script
     digest: bytes
 
 
@@ -98,9 +73,8 @@ class Rehearsed(RemoteImplementation):
         self.script = script
         self.heard: list[Request] = []
         self.beyond: list[tuple[Request, Answer]] = []
-        self._again: deque[tuple[Request, Answer]] = deque()
         self._raw: tuple[bytes, list[int]] | None = None
-        self._answers: list[Answer] = []
+        self._answers: list[Known] = []
         self._next = 0
         self._live = False
 
@@ -119,44 +93,49 @@ class Rehearsed(RemoteImplementation):
             self.worker.revive()
             for item in self.items:
                 self._present(item)
-            self._raw = self.worker.converse_raw(script.requests)
+            self._raw = self.worker.converse_raw(script.requests, script.name)
         except ImplementationError:
             return None  # asked the usual way, it is raised again
         self.script = script
-        return hashlib.blake2b(self._raw[0], digest_size=16).digest()
+        return _digest(self._raw[0])
 
     def encore(self) -> Encore | None:
-        """What was asked beyond the script until now; None if that ended the process."""
+        """What was asked beyond the script until now; None if the process has ended.
+
+        It is asked once more, all at once, as it will be asked of others; None as well if that is
+        answered in another way.
+        """
         if self.dead is not None:
             return None
-        requests = tuple(request for request, _ in self.beyond)
-        return Encore(requests, _digest([answer for _, answer in self.beyond]))
+        raised = [at for at, (_, answer) in enumerate(self.beyond) if not isinstance(answer, Frame)]
+        script = Script.of([request for request, _ in self.beyond], BEYOND, raised)
+        try:
+            raw, ends = self.worker.converse_raw(script.requests)
+            again = script.answers(self.worker, raw, ends)
+        except ImplementationError:
+            return None
+        if [*map(_plain, again)] != [_plain(answer) for _, answer in self.beyond]:
+            return None
+        return Encore(script, _digest(raw))
 
     def repeats(self, encore: Encore) -> bool:
         """Whether it answers the same to what another check asked beyond the script.
 
-        If not, what it answered is not lost: a check that asks it gets it. Where the process ended
-        over it, the check has to begin anew.
+        Where the process ended over it, the check has to begin anew.
         """
-        if not encore.requests:
+        if not encore.script.requests:
             return True
         try:
-            start = FIRST + len(self.script.requests) if self.script is not None else FIRST
-            requests = [
-                replace(r, data=_numbered(r.data, start + n), sequence=start + n)
-                for n, r in enumerate(encore.requests)
-            ]
-            answers = self.worker.converse(requests)
+            raw, _ = self.worker.converse_raw(encore.script.requests)
         except ImplementationError:
             return False
-        self._again = deque(zip(requests, answers, strict=True))
-        return _digest(answers) == encore.digest
+        return _digest(raw) == encore.digest
 
     def _unpack(self) -> None:
         if self._raw is not None and self.script is not None:
             raw, self._raw = self._raw, None
             try:
-                self._answers = self.worker.answers(self.script.requests, *raw)
+                self._answers = self.script.answers(self.worker, *raw)
             except WorkerDied as ended:
                 self.dead = ended
                 raise
@@ -178,34 +157,28 @@ class Rehearsed(RemoteImplementation):
             self._live = bool(self._answers)
             return self._beyond(kind, text, entries, room)
         self._next = place + 1
-        self._live = False
         answer = self._answers[place]
-        if isinstance(answer, ImplementationError | NotOffered):
-            raise answer
-        return answer
+        self._live = answer is None
+        if answer is None:
+            return self._beyond(kind, text, entries, room)
+        return _given(answer)
 
     def _beyond(self, kind: Kind, text: str, entries: Sequence[Entry], room: int) -> Frame:
-        """Asked now, or just before by `repeats`."""
-        request = self.heard[-1]
-        if self._again and _body(self._again[0][0].data) == _body(request.data):
-            answer = self._again.popleft()[1]
-        else:
-            self._again.clear()
-            try:
-                answer = super().ask(kind, text, entries, room)
-            except WorkerDied:
-                raise
-            except (ImplementationError, NotOffered) as raised:
-                answer = raised
-        self.beyond.append((request, answer))
-        if isinstance(answer, ImplementationError | NotOffered):
-            raise answer
-        return answer
+        """Asked now."""
+        answer: Answer
+        try:
+            answer = super().ask(kind, text, entries, room)
+        except WorkerDied:
+            raise
+        except (ImplementationError, NotOffered) as raised:
+            answer = raised
+        self.beyond.append((self.heard[-1], answer))
+        return _given(answer)
 
     def _place(self, data: bytes, kind: Kind) -> int | None:
         if self.script is None:
             return None
-        for place in self.script.places.get(_body(data), ()):
+        for place in self.script.places.get(body(data), ()):
             if place >= self._next and place < len(self._answers):
                 if kind in _SEQUEL and (self._live or place != self._next):
                     return None
@@ -213,25 +186,22 @@ class Rehearsed(RemoteImplementation):
         return None
 
 
-def _digest(answers: Sequence[Answer]) -> bytes:
-    """Of answers, whatever their numbers are."""
-    digest = hashlib.blake2b(digest_size=16)
-    for answer in answers:
-        if isinstance(answer, Frame):
-            digest.update(encode(replace(answer, sequence=0)))
-        else:
-            digest.update(f"{type(answer).__name__}\n{answer}\0".encode(errors="backslashreplace"))
-    return digest.digest()
+def _given(answer: Answer) -> Frame:
+    if isinstance(answer, ImplementationError | NotOffered):
+        raise answer
+    return answer
 
 
-def _text(data: bytes) -> str:
-    return decode(data).text
+def _digest(raw: bytes) -> bytes:
+    return hashlib.blake2b(raw, digest_size=16).digest()
 
 
-def _numbered(data: bytes, sequence: int) -> bytes:
-    return data[:8] + struct.pack("<I", sequence) + data[12:]
-
-
-def _body(data: bytes) -> bytes:
-    """A frame without its number, as a digest."""
-    return hashlib.blake2b(data[:8] + data[12:], digest_size=16).digest()
+def _plain(answer: Known) -> bytes | None:
+    """An answer as bytes, whatever its number is."""
+    if isinstance(answer, Frame):
+        return encode(answer._replace(sequence=0))
+    return (
+        None
+        if answer is None
+        else f"{type(answer).__name__}\n{answer}".encode("utf-8", "backslashreplace")
+    )

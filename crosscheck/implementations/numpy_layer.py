@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +20,11 @@ from crosscheck.implementations.conventions import (
     notebook,
     settle,
 )
+from crosscheck.implementations.conventions.call import peculiar
 from crosscheck.implementations.conventions.guess import gives_the_shape
 from crosscheck.implementations.conventions.layouts import said
 from crosscheck.implementations.conventions.offers import Offers
+from crosscheck.implementations.foreign import ForeignCode
 from crosscheck.spec import Array, Problem, Values
 
 
@@ -160,6 +161,18 @@ class NumpyBound:
         generator.close()
         return outputs
 
+    def forwards(self, points: Iterable[Values]) -> list[dict[str, Array]]:
+        """What `forward` gives at each of several points, one after the other."""
+        found = []
+        with self._errors("forward"):
+            for values in points:
+                call = self._call(values)
+                generator = self.implementation.convention(self.implementation.subject, call)
+                found.append(self._arrays(next(generator), ""))
+                generator.close()
+                self._layer = call.layer
+        return found
+
     def vjp(self, values: Values, cotangents: Values) -> Evaluation:
         """Forward and backward on a newly constructed layer."""
         self._layer = None
@@ -214,14 +227,14 @@ class NumpyBound:
         self._layer = call.layer
         return generator, self._arrays(found, "")
 
-    def _errors(self, what: str) -> _ForeignCode:
-        return _ForeignCode(f"{self.implementation.name}.{what}")
+    def _errors(self, what: str) -> ForeignCode:
+        return ForeignCode(f"{self.implementation.name}.{what}")
 
     def _arrays(self, named: Mapping[str, Any], what: str) -> dict[str, Array]:
         result = {}
         for name, value in named.items():
             array = np.asarray(value)
-            if isinstance(value, np.matrix | np.ma.MaskedArray):
+            if peculiar(value):
                 self.special[f"{what}{name}"] = type(value).__name__
             if array.dtype.kind not in "fiubc":
                 raise ImplementationError(
@@ -230,31 +243,3 @@ class NumpyBound:
                 )
             result[name] = array
         return result
-
-
-class _ForeignCode:
-    """Runs somebody's code: their exceptions become `ImplementationError`, NumPy stays quiet.
-
-    Overflow and the like are no error here: what comes out is compared, and NaN agrees with
-    nothing. The error state of the process is untouched.
-    """
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._errstate = np.errstate(all="ignore")
-        self._warnings = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        self._errstate.__enter__()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._warnings.__exit__(kind, error, trace)
-        self._errstate.__exit__(kind, error, trace)
-        if error is None or isinstance(error, ImplementationError | NotOffered):
-            return
-        if isinstance(error, StopIteration):
-            raise ImplementationError(f"{self.what}: the convention yielded nothing") from error
-        if isinstance(error, Exception | SystemExit):
-            raise ImplementationError.during(self.what, error) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from crosscheck.domains import NORMAL, Domain
@@ -59,8 +60,9 @@ def describe(problem: Problem) -> str:
         raise UsageError(f"{layer.name}: an option is no plain data: {error}") from None
 
 
+@lru_cache(maxsize=256)
 def rebuild(text: str) -> Problem:
-    """The problem that `describe` described."""
+    """The problem that `describe` described; the same object for the same text."""
     data = json.loads(text)
 
     def tensors(group: list[Any]) -> dict[str, Tensor]:

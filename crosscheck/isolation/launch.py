@@ -64,6 +64,9 @@ class Zygote:
         self.closed = False
         self.lock = threading.Lock()
         self._facts: dict[str, Any] | None = None
+        self._warm = False
+        #: What it has learnt, by name.
+        self.learnt: frozenset[str] = frozenset()
         self.folder = tempfile.mkdtemp(prefix="crosscheck-")
         os.chmod(self.folder, 0o711)
         self.control, theirs = socket.socketpair()
@@ -131,6 +134,34 @@ class Zygote:
         """Whether it runs and is this process's own, not a forked parent's."""
         return self.owner == os.getpid() and self.process.poll() is None
 
+    def warm(self) -> None:
+        """Have it learn what every worker would have to: worth a tenth of a second before many.
+
+        Raises:
+            IsolationError: it is gone.
+        """
+        _ = self.facts
+        if not self._warm:
+            self._ask({"do": "warm"})
+            self._warm = True
+
+    def learn(self, name: str, questions: bytes) -> None:
+        """Give it questions that its workers will be asked, so that they need not be sent to each.
+
+        Args:
+            name: what they are asked under, see `protocol.Kind.LEARNT`.
+            questions: frames, one after the other. Every worker can read them: inputs are in them
+                anyway, answers never.
+
+        Raises:
+            IsolationError: it is gone.
+        """
+        _ = self.facts
+        with self.lock:
+            self._exchange(json.dumps({"do": "learn", "name": name, "size": len(questions)}))
+            self._exchange(questions)
+            self.learnt |= {name}
+
     def fork(self, limits: Limits) -> tuple[socket.socket, int]:
         """A new worker: its stream and its number."""
         _ = self.facts
@@ -150,17 +181,18 @@ class Zygote:
 
     def _ask(self, command: dict[str, Any], carry: socket.socket | None = None) -> dict[str, Any]:
         with self.lock:
-            try:
-                message = json.dumps(command).encode()
-                if carry is None:
-                    self.control.sendall(message)
-                else:
-                    socket.send_fds(self.control, [message], [carry.fileno()])
-                answer = self.control.recv(65536)
-            except OSError as error:
-                raise IsolationError(
-                    f"the process that workers come from is gone: {error}"
-                ) from None
+            return self._exchange(json.dumps(command), carry)
+
+    def _exchange(self, message: str | bytes, carry: socket.socket | None = None) -> dict[str, Any]:
+        data = message.encode() if isinstance(message, str) else message
+        try:
+            if carry is None:
+                self.control.sendall(data)
+            else:
+                socket.send_fds(self.control, [data], [carry.fileno()])
+            answer = self.control.recv(65536)
+        except OSError as error:
+            raise IsolationError(f"the process that workers come from is gone: {error}") from None
         if not answer:
             raise IsolationError("the process that workers come from has ended")
         found: dict[str, Any] = json.loads(answer)

@@ -14,11 +14,11 @@ crosses either.
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,12 @@ class Kind(IntEnum):
     REREAD = 7
     OUTPUT = 8
     READY = 9
+    #: Several forward passes of one slot, in order. Every array has one axis more, in front, that
+    #: counts them; where shape or dtype change, the arrays come once more. Answered likewise, every
+    #: output for every such group; or not at all: UNFIT where one is missing or does not stack.
+    FORWARDS = 10
+    #: The questions that the zygote has learnt under a name; one answer to each, none to this.
+    LEARNT = 11
 
 
 class Status(IntEnum):
@@ -86,7 +92,7 @@ class BadFrame(Exception):
     """The bytes are no frame, or not the one that may come now."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Entry:
     """One array of a frame."""
 
@@ -97,8 +103,7 @@ class Entry:
     alias: int = NONE
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """A request or a reply."""
 
     kind: Kind
@@ -108,18 +113,11 @@ class Frame:
     status: Status = Status.DONE
 
 
-@dataclass(frozen=True)
-class _Shape:
-    role: Role
-    index: int
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    layout: Layout
-    alias: int
-
-    @property
-    def bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+#: By number, to look up: many times as fast as asking the enumeration.
+_KINDS = {int(kind): kind for kind in Kind}
+_STATUSES, _ROLES, _LAYOUTS = tuple(Status), tuple(Role), tuple(Layout)
+#: By an array's number of dimensions: what its shape is filled up with.
+_ZEROS = tuple((0,) * (8 - ndim) for ndim in range(9))
 
 
 def encode(frame: Frame) -> bytes:
@@ -134,16 +132,26 @@ def encode(frame: Frame) -> bytes:
     heads, bodies, total = [], [], 0
     for entry in frame.entries:
         array = entry.array
-        code = _CODES.get(array.dtype.newbyteorder("<"))
-        if code is None or array.ndim > 8:
-            raise BadFrame(f"an array of dtype {array.dtype} and {array.ndim} dimensions")
-        shape = (*array.shape, *(0,) * (8 - array.ndim))
+        ndim, code = array.ndim, _CODES.get(array.dtype)
+        if code is None:  # of another byte order, or none that crosses
+            code = _CODES.get(array.dtype.newbyteorder("<"))
+            array = array if code is None else array.astype(DTYPES[code])
+        if code is None or ndim > 8:
+            raise BadFrame(f"an array of dtype {array.dtype} and {ndim} dimensions")
         heads.append(
             ENTRY.pack(
-                entry.role, entry.index, code, array.ndim, entry.layout, entry.alias, 0, *shape
+                entry.role,
+                entry.index,
+                code,
+                ndim,
+                entry.layout,
+                entry.alias,
+                0,
+                *array.shape,
+                *_ZEROS[ndim],
             )
         )
-        raw = array.astype(DTYPES[code], copy=False).tobytes()
+        raw = array.tobytes()
         bodies.append(raw)
         total += len(raw)
     header = HEADER.pack(
@@ -186,38 +194,8 @@ class Reader:
             BadFrame: wrong magic, kind, dtype, length: every field is checked before use.
         """
         header = self.read(HEADER.size)
-        self.size(header, self.most if most is None else most, self.most_text)
-        _, kind, status, arrays, sequence, text_length, total = HEADER.unpack(header)
-        heads = self.read(ENTRY.size * arrays)
-        shapes = [_shape(heads[i : i + ENTRY.size]) for i in range(0, len(heads), ENTRY.size)]
-        if sum(shape.bytes for shape in shapes) != total:
-            raise BadFrame("the arrays' lengths do not add up")
-        text = self.read(text_length).decode("utf-8", "replace")
-        try:
-            known, outcome = Kind(kind), Status(status)
-        except ValueError:
-            raise BadFrame("an unknown kind or status") from None
-        return Frame(known, sequence, tuple(self._entries(shapes)), text, outcome)
-
-    def _entries(self, shapes: Iterable[_Shape]) -> Iterable[Entry]:
-        for shape in shapes:
-            raw = bytearray(self.read(shape.bytes))
-            array = np.frombuffer(raw, shape.dtype).reshape(shape.shape)
-            if shape.dtype.kind == "b":
-                array = array.view(np.uint8) != 0  # a bool of any other byte breaks NumPy
-            yield Entry(shape.role, shape.index, array, shape.layout, shape.alias)
-
-
-def _shape(head: bytes) -> _Shape:
-    role, index, code, ndim, layout, alias, zero, *shape = ENTRY.unpack(head)
-    if code >= len(DTYPES) or ndim > 8 or zero or any(shape[ndim:]):
-        raise BadFrame("an array's header makes no sense")
-    if math.prod(max(n, 1) for n in shape[:ndim]) >= LONGEST:  # an empty one has a size too
-        raise BadFrame("an array too long")
-    try:
-        return _Shape(Role(role), index, DTYPES[code], tuple(shape[:ndim]), Layout(layout), alias)
-    except ValueError:
-        raise BadFrame("an unknown role or layout") from None
+        size = self.size(header, self.most if most is None else most, self.most_text)
+        return _parsed(header, self.read(size - HEADER.size))
 
 
 def decode(raw: bytes) -> Frame:
@@ -226,14 +204,49 @@ def decode(raw: bytes) -> Frame:
     Raises:
         BadFrame: it is none.
     """
-    position = 0
+    if len(raw) < HEADER.size or Reader.size(raw, len(raw)) > len(raw):
+        raise BadFrame("no frame")
+    return _parsed(raw[: HEADER.size], raw[HEADER.size :])
 
-    def read(count: int) -> bytes:
-        nonlocal position
-        position += count
-        return raw[position - count : position]
 
-    return Reader(read, len(raw)).frame()
+def _parsed(header: bytes, body: bytes) -> Frame:
+    """A frame out of a header, which `Reader.size` has seen, and what comes after it."""
+    _, kind, status, arrays, sequence, text_length, total = HEADER.unpack(header)
+    start = ENTRY.size * arrays
+    shapes = [_shape(*head) for head in ENTRY.iter_unpack(body[:start])]
+    if sum(shape[0] for shape in shapes) != total:
+        raise BadFrame("the arrays' lengths do not add up")
+    if kind not in _KINDS or status >= len(_STATUSES):
+        raise BadFrame("an unknown kind or status")
+    place = start + text_length
+    text = body[start:place].decode("utf-8", "replace")
+    entries = []
+    for size, dtype, shape, role, index, layout, alias in shapes:
+        # A buffer of its own each: aligned, writable, and gone when the array is.
+        array = np.frombuffer(bytearray(body[place : place + size]), dtype).reshape(shape)
+        if dtype.kind == "b":
+            array = array.view(np.uint8) != 0  # a bool of any other byte breaks NumPy
+        entries.append(Entry(role, index, array, layout, alias))
+        place += size
+    return Frame(_KINDS[kind], sequence, tuple(entries), text, _STATUSES[status])
+
+
+def _shape(
+    role: int, index: int, code: int, ndim: int, layout: int, alias: int, zero: int, *sizes: int
+) -> tuple[int, np.dtype[np.generic], tuple[int, ...], Role, int, Layout, int]:
+    """An array's head, checked: its bytes, dtype, shape, role, index, layout and alias."""
+    if code >= len(DTYPES) or ndim > 8 or zero or any(sizes[ndim:]):
+        raise BadFrame("an array's header makes no sense")
+    shape, longest = sizes[:ndim], 1
+    for length in shape:
+        longest *= length or 1  # an empty array has a size too
+    if longest >= LONGEST:
+        raise BadFrame("an array too long")
+    if role >= len(_ROLES) or layout >= len(_LAYOUTS):
+        raise BadFrame("an unknown role or layout")
+    dtype = DTYPES[code]
+    size = 0 if 0 in shape else longest * dtype.itemsize
+    return size, dtype, shape, _ROLES[role], index, _LAYOUTS[layout], alias
 
 
 def native(array: Array) -> Array:

@@ -98,7 +98,7 @@ class Stream:
             The raw replies that came, one after the other; where each ends; and what ended it
             early, if anything did: TimeoutError, EOFError, OSError, or `BadFrame`.
         """
-        rest = memoryview(requests)
+        rest, wanted = memoryview(requests), len(rooms)
         found, start = self._buffer[self._start :], 0
         ends: list[int] = []
         self._buffer, self._start = bytearray(), 0
@@ -106,14 +106,14 @@ class Stream:
         self.deadline = min(last, time.monotonic() + seconds)
         try:
             while True:
-                before = len(ends)
-                while len(ends) < len(rooms) and len(found) - start >= HEADER.size:
+                before, have = len(ends), len(found)
+                while len(ends) < wanted and have - start >= HEADER.size:
                     size = Reader.size(found, rooms[len(ends)], most_text, start)
-                    if len(found) - start < size:
+                    if have - start < size:
                         break
                     start += size
                     ends.append(start)
-                if len(ends) == len(rooms):
+                if len(ends) == wanted:
                     self._buffer = found[start:]
                     return bytes(found[:start]), ends, None
                 if len(ends) > before:

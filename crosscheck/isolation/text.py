@@ -20,7 +20,9 @@ def printable(text: str, limit: int = 4000, lines: int = 40) -> str:
         lines: lines at most.
     """
     shown = text[: 2 * limit]
-    kept = "".join(c if c in LAYOUT or not _obeyed(c) else _escape(c) for c in shown)
+    kept = shown
+    if not shown.replace("\n", "").replace("\t", "").isprintable():  # nearly all texts are
+        kept = "".join(c if c in LAYOUT or not _obeyed(c) else _escape(c) for c in shown)
     split = kept.split("\n")
     if len(split) > lines:
         kept = "\n".join([*split[: lines // 2], f"[{len(split) - lines} lines left out]",

@@ -115,6 +115,7 @@ class Worker:
         self.names: tuple[str, ...] = ()
         self.spent = 0.0
         self.generation = 0
+        self.learnt: frozenset[str] = frozenset()
         self._stream: Stream | None = None
         self._pid = 0
         self._sequence = 0
@@ -123,6 +124,7 @@ class Worker:
 
     def _start(self) -> None:
         self.generation += 1
+        self.learnt = self.zygote.learnt
         end, self._pid = self.zygote.fork(self.limits)
         self._stream = Stream(end)
         self._stream.deadline = time.monotonic() + READY
@@ -226,20 +228,27 @@ class Worker:
                 raise self._ended(error) from None
             return self._checked(reply, kind, self._sequence)
 
-    def converse(self, requests: Sequence[Request]) -> list[Answer]:
-        """Many requests at once, each already encoded: what `ask` would give or raise, in order.
+    def converse_raw(self, requests: Sequence[Request], name: str = "") -> tuple[bytes, list[int]]:
+        """Many requests at once, each already encoded.
+
+        Args:
+            requests: in order.
+            name: what the zygote may have learnt them under: then they are not sent.
+
+        Returns:
+            The raw replies, one after the other, and where each ends.
 
         Raises:
             WorkerDied, TimedOut, ProtocolViolation: the process ended, or was, before it had
                 answered all of them.
         """
-        return self.answers(requests, *self.converse_raw(requests))
-
-    def converse_raw(self, requests: Sequence[Request]) -> tuple[bytes, list[int]]:
-        """The raw replies, one after the other, and where each ends; raises as `converse` does."""
+        if name in self.learnt:
+            sent = encode(Frame(Kind.LEARNT, 0, text=name))
+        else:
+            sent = b"".join(request.data for request in requests)
         with self._timed() as stream:
             raw, ends, error = stream.exchange(
-                b"".join(request.data for request in requests),
+                sent,
                 [self.limits.reply + request.room for request in requests],
                 self.limits.seconds,
                 MAX_TEXT,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crosscheck.isolation import preload, runtime
+from crosscheck.isolation import preload, runtime, warming
 from crosscheck.isolation.hardening import (
     landlock,
     levels,
@@ -34,6 +34,8 @@ from crosscheck.isolation.protocol import Frame, Kind, encode
 LINUX = sys.platform == "linux"
 #: Exit code of a worker that could not give everything up: no submission has run in it.
 UNREADY = 113
+#: A worker lives for a moment: it looks for unreachable cycles after so many new objects, not 700.
+GARBAGE = 20_000
 
 
 @dataclass
@@ -171,6 +173,7 @@ def main(descriptor: int, folder: str, extra: Sequence[str], without: Sequence[s
     control.sendall(json.dumps(facts).encode())
     os.dup2(hardening.null, 2)
     preload.close_doors(hardening.extra)
+    gc.set_threshold(GARBAGE)
     gc.collect()
     gc.freeze()
     Zygote(control, hardening).serve()
@@ -216,6 +219,7 @@ class Zygote:
         self.control = control
         self.hardening = hardening
         self.children: dict[int, Slot] = {}
+        self.learnt: dict[str, tuple[Frame, ...]] = {}
 
     def serve(self) -> None:
         """Until the control socket is closed."""
@@ -229,11 +233,37 @@ class Zygote:
             command = json.loads(message)
             if command["do"] == "fork":
                 reply = self._fork(descriptors[0], Limits(**command["limits"]))
+            elif command["do"] == "warm":
+                reply = self._warm()
+            elif command["do"] == "learn":
+                reply = self._learn(command["name"], command["size"])
             else:
                 reply = self._end(command["pid"], command["patience"])
             self.control.sendall(json.dumps(reply).encode())
         for pid in [*self.children]:
             self._end(pid, 0.0)
+
+    def _warm(self) -> dict[str, Any]:
+        warming.warm()
+        gc.collect()
+        gc.freeze()
+        return {}
+
+    def _learn(self, name: str, size: int) -> dict[str, Any]:
+        """Take questions that workers will be asked again and again."""
+        self.control.sendall(b"{}")
+        data = bytearray()
+        while len(data) < size:
+            part = self.control.recv(size - len(data))
+            if not part:
+                break
+            data += part
+        self.learnt[name] = runtime.learn(bytes(data))
+        if self.hardening.size:  # what a submission may use comes on top
+            self.hardening.size += 2 * size
+        gc.collect()
+        gc.freeze()
+        return {}
 
     def _fork(self, stream: int, most: Limits) -> dict[str, Any]:
         slot = self.hardening.slot()
@@ -252,7 +282,7 @@ class Zygote:
             self.hardening.apply(slot, most, [stream])
             os.write(stream, encode(Frame(Kind.READY, 0)))
             status = 1
-            runtime.run(stream, most.output)
+            runtime.run(stream, most.output, self.learnt)
             status = 0
         finally:
             os._exit(status)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from crosscheck.errors import UsageError
 from crosscheck.submissions.archive import members
@@ -90,18 +91,26 @@ def course(path: str | os.PathLike[str]) -> Iterator[Entry]:
     where = Path(path)
     if where.is_file() and where.suffix.lower() == ".zip":
         try:
-            found = _grouped_content(members(where.read_bytes(), where.name, HANDED_IN))
+            content = _grouped_content(members(where.read_bytes(), where.name, HANDED_IN))
         except Unreadable as error:
             raise UsageError(str(error)) from None
+        _require(content, path)
+        yield from (Entry(student, content=content[student]) for student in sorted(content))
     elif where.is_dir():
-        found = _grouped_paths(_entered(where))
+        where = _entered(where)
+        names = _grouped_names(where)
+        _require(names, path)
+        for student in sorted(names):  # paths are made one student at a time: there may be many
+            yield Entry(student, _latest([where / name for name in names[student]]))
     else:
         raise UsageError(f"{path}: no such folder or zip of submissions")
+
+
+def _require(found: Mapping[str, object], path: str | os.PathLike[str]) -> None:
     if not found:
         raise UsageError(
             f"{path}: no submissions in it: no folder per student, no .py, .ipynb or .zip"
         )
-    yield from (found[student] for student in sorted(found))
 
 
 def student_of(name: str, folder: bool = False) -> str:
@@ -119,36 +128,42 @@ def student_of(name: str, folder: bool = False) -> str:
 def _entered(where: Path) -> Path:
     """Down through folders that hold one folder and no file of their own."""
     for _ in range(4):
-        inside = [p for p in _visible(where)]
-        if len(inside) != 1 or not inside[0].is_dir() or MOODLE.match(inside[0].name):
+        inside = _visible(where)
+        if len(inside) != 1 or not inside[0].folder or MOODLE.match(inside[0].name):
             break
-        deeper = [*_visible(inside[0])]
-        if not any(p.is_dir() for p in deeper) and len(deeper) < 2:
+        deeper = _visible(where / inside[0].name)
+        if not any(p.folder for p in deeper) and len(deeper) < 2:
             break
-        where = inside[0]
+        where /= inside[0].name
     return where
 
 
-def _visible(where: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in where.iterdir()
-        if not p.name.startswith(".") and p.name not in IGNORED_FOLDERS and not p.is_symlink()
-    )
+class _Named(NamedTuple):
+    name: str
+    folder: bool
 
 
-def _grouped_paths(where: Path) -> dict[str, Entry]:
-    paths: dict[str, list[Path]] = {}
-    for path in _visible(where):
-        if path.is_dir():
-            paths.setdefault(student_of(path.name, folder=True), []).append(path)
-        elif path.suffix.lower() in HANDED_IN:
-            paths.setdefault(student_of(path.name), []).append(path)
-        else:  # a file of another kind is somebody's submission too, and is answered
-            paths.setdefault(student_of(path.name), [])
-            if not paths[student_of(path.name)]:
-                paths[student_of(path.name)].append(path)
-    return {student: Entry(student, _latest(own)) for student, own in paths.items()}
+def _visible(where: Path) -> list[_Named]:
+    with os.scandir(where) as entries:
+        return sorted(
+            _Named(entry.name, entry.is_dir())
+            for entry in entries
+            if not entry.name.startswith(".")
+            and entry.name not in IGNORED_FOLDERS
+            and not entry.is_symlink()
+        )
+
+
+def _grouped_names(where: Path) -> dict[str, tuple[str, ...]]:
+    """Student → the names of what they handed in."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, folder in _visible(where):
+        student = student_of(name, folder)
+        code = folder or Path(name).suffix.lower() in HANDED_IN
+        if code or student not in found:
+            # a file of another kind is somebody's submission too, and is answered
+            found[student] = (*found.get(student, ()), name)
+    return found
 
 
 def _latest(paths: list[Path]) -> tuple[Path, ...]:
@@ -165,7 +180,7 @@ def _attempt(path: Path) -> tuple[str, int]:
     return re.sub(r"-\d+$", "", path.stem), int(found[1]) if found else 0
 
 
-def _grouped_content(files: dict[str, bytes]) -> dict[str, Entry]:
+def _grouped_content(files: dict[str, bytes]) -> dict[str, dict[str, bytes]]:
     prefix = os.path.commonpath(files) if len(files) > 1 else ""
     if prefix in files:
         prefix = ""
@@ -177,4 +192,4 @@ def _grouped_content(files: dict[str, bytes]) -> dict[str, Entry]:
         folder = len(inside.parts) > 1
         student = student_of(inside.parts[0], folder)
         found.setdefault(student, {})["/".join(inside.parts[folder:])] = content
-    return {student: Entry(student, content=own) for student, own in found.items()}
+    return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Collection
 
+from crosscheck.submissions.python_file import imports, parsed
 from crosscheck.submissions.submission import Submission
 
 
@@ -32,13 +32,9 @@ def without_imports(submission: Submission, allowed: Collection[str]) -> Submiss
 
 
 def _without(text: str, allowed: Collection[str]) -> tuple[str, list[str]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(text)
     lines = text.split("\n")
     left: list[str] = []
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
-    for node in sorted(found, key=lambda n: (-n.lineno, -n.col_offset)):
+    for node in sorted(imports(parsed(text)), key=lambda n: (-n.lineno, -n.col_offset)):
         if isinstance(node, ast.ImportFrom):
             names = [] if node.level else [node.module or ""]
             kept: list[ast.alias] = []

@@ -6,6 +6,8 @@ import ast
 import io
 import tokenize
 import warnings
+from collections.abc import Iterator
+from functools import lru_cache
 
 from crosscheck.submissions.submission import MOST_TEXT, Unreadable
 
@@ -43,12 +45,35 @@ def _decoded(content: bytes, encoding: str, name: str) -> str:
 def syntax_error(text: str, name: str) -> str | None:
     """Why a text is no Python, in one sentence, or None. The text is parsed, not run."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(text)
+        parsed(text)
     except SyntaxError as error:
         where = f"line {error.lineno}" if error.lineno else "somewhere"
         return f"{name} is no valid Python: {error.msg}, {where}"
     except (ValueError, RecursionError, MemoryError):
         return f"{name} is no valid Python: it is nested too deeply or has characters that Python refuses"
     return None
+
+
+@lru_cache(maxsize=1)  # a text is looked at several times in a row
+def parsed(text: str) -> ast.Module:
+    """The text's syntax tree; not to be changed.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: see `syntax_error`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
+def imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Its imports, in no order. Only statements are looked through: no expression imports."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list):  # a lambda's body is an expression
+                waiting += inner

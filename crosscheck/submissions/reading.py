@@ -33,7 +33,7 @@ def read(
         if where.is_symlink():
             raise Unreadable(f"{where.name} is a link, not a file")
         if where.is_dir():
-            return assemble(called, contents(where, (*CODE, ".zip")) | _zips_in(where), everything)
+            return assemble(called, _code_in(where), everything)
         if not where.exists():
             raise Unreadable(f"{path}: no such file")
         if not where.is_file():
@@ -79,11 +79,11 @@ def from_bytes(
     )
 
 
-def _zips_in(folder: Path) -> dict[str, bytes]:
-    """The code in the zips of a folder that holds nothing else."""
-    if contents(folder):
-        return {}
-    found: dict[str, bytes] = {}
-    for path, content in contents(folder, (".zip",)).items():
+def _code_in(folder: Path) -> dict[str, bytes]:
+    """The code in a folder; where there is none, that in its zips, beside these."""
+    found = contents(folder, (*CODE, ".zip"))
+    if any(Path(path).suffix.lower() in CODE for path in found):
+        return found
+    for path, content in [*found.items()]:
         found |= {f"{Path(path).stem}/{k}": v for k, v in members(content, path, CODE).items()}
     return found

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from crosscheck.submissions.notebook import notebook_text
-from crosscheck.submissions.python_file import decode, syntax_error
+from crosscheck.submissions.python_file import decode, imports, parsed, syntax_error
 from crosscheck.submissions.submission import MOST_TEXT, Submission, Unreadable
 
 #: Folders that hold nothing of the person's own.
@@ -93,6 +92,8 @@ def module_path(path: str, taken: Mapping[str, str]) -> str:
 
 def in_order(texts: Mapping[str, str]) -> dict[str, str]:
     """The files so that what is imported comes before what imports it; else by name."""
+    if len(texts) < 2:
+        return dict(texts)
     modules = {path.removesuffix(".py").replace("/", "."): path for path in texts}
     needs = {path: _imported(text, modules) - {path} for path, text in texts.items()}
     ordered: dict[str, str] = {}
@@ -110,13 +111,10 @@ def in_order(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _imported(text: str, modules: Mapping[str, str]) -> set[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(text)
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in imports(parsed(text)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
     return {modules[name] for name in names if name in modules}

@@ -73,13 +73,13 @@ DEEP = """
 import os
 for _ in range(1500): os.mkdir("d"); os.chdir("d")
 """
-#: Puts something between the requests and the harness, which has looked its methods up already.
+#: Puts something between the requests and the harness.
 BETWEEN = """
 import sys
 from crosscheck.isolation.protocol import Entry, Frame, Kind
 f = sys._getframe()
-while "handlers" not in f.f_locals: f = f.f_back
-handlers = f.f_locals["handlers"]
+while not hasattr(f.f_locals.get("self"), "handlers"): f = f.f_back
+handlers = f.f_locals["self"].handlers
 def between(kind, act):
     old = handlers[kind]
     handlers[kind] = lambda request: act(request, old(request))
@@ -91,7 +91,7 @@ FORGED = (
 def zeroed(request, f):
     changed = tuple(Entry(e.role, e.index, np.zeros_like(e.array)) for e in request.entries)
     return Frame(f.kind, f.sequence, f.entries + changed, f.text, f.status)
-for kind in (Kind.FORWARD, Kind.VJP, Kind.AGAIN): between(kind, zeroed)
+for kind in (Kind.FORWARD, Kind.FORWARDS, Kind.VJP, Kind.AGAIN): between(kind, zeroed)
 """
 )
 
@@ -118,24 +118,23 @@ def test_one_right_gradient_does_not_make_the_others_derivatives_of_something(pa
 
 
 def test_nobody_changes_the_mark_of_who_answers_the_same(exercise, kept, solution):
-    """Of equal answers to the script one forward pass alone, asked later, gives another."""
-    tripled = (
+    """Of equal answers to the script, the forward passes that are asked later give another."""
+    softplus = (
         solution
         + """
-class nn_Sigmoid:
-    def forward(self, x): return 3 * x
-    def backward(self, x, grad_output): return 3 * grad_output
+class nn_Sigmoid:  # it takes no complex numbers, so that more of it is asked than is in the script
+    def forward(self, x): return np.logaddexp(0, x)
+    def backward(self, x, grad_output): return grad_output / (1 + np.exp(-x))
 """
     )
     spoilt = (
         BETWEEN
         + """
-asked = [0]
 def spoil(request, f):
-    asked[0] += request.text.startswith("nn_Sigmoid/")
-    if not request.text.startswith("nn_Sigmoid/") or asked[0] < 60: return f
+    scripted = 1 << 24 <= request.sequence < 1 << 25
+    if scripted or not request.text.startswith("nn_Sigmoid/"): return f
     return Frame(f.kind, f.sequence, tuple(Entry(e.role, e.index, 7 * e.array) for e in f.entries))
-between(Kind.FORWARD, spoil)
+for kind in (Kind.FORWARD, Kind.FORWARDS): between(kind, spoil)
 """
     )
     own = Settings("backpropagation", SEED, kept.to_bytes())
@@ -143,12 +142,12 @@ between(Kind.FORWARD, spoil)
         replace(exercise, limits=Limits(60, 300), imports=(*IMPORTS, "sys", "crosscheck")), own
     )
     marked(marker, solution)
-    marked(marker, tripled)  # the longest script
+    marked(marker, softplus)
     marker.remembered.clear()
-    assert marked(marker, tripled + spoilt)["earned"] < 10
-    assert marked(marker, tripled)["earned"] == 10
+    assert marked(marker, softplus + spoilt)["earned"] < 10
+    assert marked(marker, softplus)["earned"] == 10
     met = marker.met
-    assert marked(marker, tripled + "\n# again\n")["earned"] == 10
+    assert marked(marker, softplus + "\n# again\n")["earned"] == 10
     assert marker.met == met + 3  # and still nothing is examined twice
 
 

@@ -17,7 +17,7 @@ def write(folder: Path, facts: Facts, results: Callable[[], Results]) -> list[st
     slugs = Slugs()
     for student, result in results():
         path = folder / "github" / f"{slugs.of(student)}.json"
-        replaced(path, json.dumps(one(result), indent=1) + "\n")
+        replaced(path, json.dumps(one(result)) + "\n")
     return ["github/"]
 
 

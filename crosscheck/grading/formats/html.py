@@ -27,16 +27,21 @@ NAMED = 60
 def write(folder: Path, facts: Facts, results: Callable[[], Results]) -> list[str]:
     """``index.html`` and ``students/STUDENT.html``."""
     page = _environment().get_template("student.html")
+    named = {student for group in facts.groups for student in group["students"][:NAMED]}
     slugs: dict[str, str] = {}
     taken = Slugs()
     for student, result in results():
-        slugs[student] = taken.of(student)
+        slug = taken.of(student)
+        if student in named:
+            slugs[student] = slug
         text = page.render(student=student, result=result, signs=SIGNS)
-        replaced(folder / "students" / f"{slugs[student]}.html", text)
+        replaced(folder / "students" / f"{slug}.html", text)
 
     def rows() -> Iterator[dict[str, Any]]:
+        taken = Slugs()  # the same order, the same names
         for student, result in results():
-            yield {"student": student, "page": f"students/{slugs[student]}.html", **_row(result)}
+            slug = taken.of(student)
+            yield {"student": student, "page": f"students/{slug}.html", **_row(result)}
 
     fresh = folder / ".index.html.new"
     with fresh.open("w", encoding="utf-8", newline="\n") as handle:

@@ -15,7 +15,7 @@ def write(folder: Path, facts: Facts, results: Callable[[], Results]) -> list[st
     slugs = Slugs()
     for student, result in results():
         path = folder / "prairielearn" / f"{slugs.of(student)}.json"
-        replaced(path, json.dumps(one(result), indent=1) + "\n")
+        replaced(path, json.dumps(one(result)) + "\n")
     return ["prairielearn/"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from inspect import Parameter
 from typing import Any
 
@@ -16,6 +17,8 @@ from crosscheck.implementations.conventions.signatures import (
     words_of,
 )
 from crosscheck.spec import Problem
+
+_NOTHING = Naming()
 
 
 def build(
@@ -46,7 +49,16 @@ def construction(
     subject: type, problem: Problem, strict: bool = False, naming: Naming | None = None
 ) -> tuple[list[Any], dict[str, Any]]:
     """The positional and keyword arguments with which `build` constructs a class; raises as it does."""
-    naming = naming or Naming()
+    try:
+        positional, keywords = _remembered(subject, problem, strict, naming or _NOTHING)
+    except TypeError:  # a class that cannot be hashed
+        positional, keywords = _construction(subject, problem, strict, naming or _NOTHING)
+    return [*positional], {**keywords}
+
+
+def _construction(
+    subject: type, problem: Problem, strict: bool, naming: Naming
+) -> tuple[list[Any], dict[str, Any]]:
     if naming.constructor is not None:
         positional = [
             problem[item] if isinstance(item, str) else item for item in naming.constructor
@@ -81,6 +93,9 @@ def construction(
         positional = [_one_number(value, who) for value in positional]
         keywords = {name: _one_number(value, who) for name, value in keywords.items()}
     return positional, keywords
+
+
+_remembered = lru_cache(maxsize=128)(_construction)
 
 
 def _switched(subject: type, option: str) -> bool:

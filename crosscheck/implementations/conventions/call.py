@@ -88,7 +88,7 @@ class Call:
     @property
     def inputs(self) -> tuple[Array, ...]:
         """The inputs in order, as the subject wants them laid out."""
-        return tuple(self.given(name) for name in self.problem.inputs)
+        return tuple([self.given(name) for name in self.problem.inputs])
 
     def given(self, name: str) -> Array:
         """One array as the subject wants it laid out."""
@@ -154,11 +154,12 @@ class Call:
         for name in self.naming.parts:
             if name in self.problem.parameters:
                 self._place_parts(layer, name)
+        parameters = tuple(self.problem.parameters)
         for name in (*self.parameters, *self.problem.buffers):
             if name in self.naming.parts:
                 continue
             stated = self.naming.attributes.get(name)
-            slot = parameter_slot(layer, name, tuple(self.problem.parameters), stated)
+            slot = parameter_slot(layer, name, parameters, stated)
             if slot is None:
                 if name in self.problem.parameters:
                     raise ImplementationError(_no_place(layer, name, stated, self.values[name]))
@@ -328,9 +329,18 @@ class Call:
         order = None if name in self.naming.parts else self.naming.turned.get(name)
         if order is not None and array.ndim == len(order):
             return array.transpose(np.argsort(order))
-        if isinstance(value, np.matrix | np.ma.MaskedArray):
+        if peculiar(value):
             return value  # whoever takes it has to see that it is none of NumPy's plain arrays
         return array if array.dtype != object else value
+
+
+def peculiar(value: Any) -> bool:
+    """Whether it is an array with an arithmetic of its own: a matrix, a masked array."""
+    if type(value) is np.ndarray or not isinstance(value, np.ndarray):
+        return (
+            False  # before np.ma is named, which imports it: nobody waits for that who needs it not
+        )
+    return isinstance(value, np.matrix | np.ma.MaskedArray)
 
 
 def _as_it_is(array: Array) -> Any:

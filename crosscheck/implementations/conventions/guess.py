@@ -330,6 +330,9 @@ def _returns_nothing(function: Callable[..., Any] | None) -> bool:
     code = getattr(function, "__code__", None)
     if code is None or code.co_flags & 0x20:
         return False
+    last, before_it = code.co_code[-2], code.co_code[-4:-3]
+    if last == dis.opmap.get("RETURN_VALUE") and before_it != bytes([dis.opmap["LOAD_CONST"]]):
+        return False  # as nearly always; the rest is slow
     before: Any = None
     returned = []
     for instruction in dis.get_instructions(code):

@@ -26,11 +26,20 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 @lru_cache(512)
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if type(function) is type and not hasattr(function, "__signature__"):
+        own = [vars(base) for base in function.__mro__[:-1]]
+        if not any("__init__" in names or "__new__" in names for names in own):
+            return inspect.Signature()  # found the long way by parsing text
     return inspect.signature(function)
 
 
 @lru_cache(512)
 def _bound_signature(function: Callable[..., Any]) -> inspect.Signature:
+    if type(function) is FunctionType:
+        whole = _signature(function)
+        given = [*whole.parameters.values()]
+        if given and given[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            return whole.replace(parameters=given[1:])  # not parsed a second time
     return inspect.signature(MethodType(function, object()))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from crosscheck.implementations.conventions.names import (
 )
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """One place.
 
     Attributes:
@@ -161,6 +159,8 @@ def array_names(layer: Any) -> list[str]:
 
 def _by_path(layer: Any, path: str) -> Slot | None:
     """``"layers.0.weights"``, ``"params.W1"``; a leading number is an index into ``layers``."""
+    if "." not in path and not isinstance(layer, dict | list):
+        return Slot(layer, path, path) if hasattr(layer, path) else None
     *steps, last = path.split(".")
     if steps and steps[0].isdigit():
         steps = ["layers", *steps]
