@@ -14,7 +14,7 @@ import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, cast
 from crosscheck.implementations.device import current, jax_device
-from crosscheck.implementations.jax_compilation import quick_options
+from crosscheck.implementations.jax_compilation import compiled
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
 
@@ -92,10 +92,9 @@ class JaxBound:
 
         total = sum(int(np.prod(t.shape(problem), dtype=np.int64)) for t in problem.given.values())
         self._small = total < SMALL
-        options = quick_options(jax) if self._small else None
-        self._forward = jax.jit(run, compiler_options=options)
-        self._vjp = jax.jit(vjp, compiler_options=options)
-        self._both = jax.jit(both, compiler_options=options)
+        self._forward = compiled(jax, run, problem, "forward", self._small)
+        self._vjp = compiled(jax, vjp, problem, "vjp", self._small)
+        self._both = compiled(jax, both, problem, "both", self._small)
 
     def forward(self, values: Values) -> dict[str, Array]:
         """Outputs and new buffers."""
