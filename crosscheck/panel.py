@@ -33,6 +33,7 @@ from crosscheck.derivative import (
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.exception import of_an_exception
+from crosscheck.implementations.remembered import Measured, remembered
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
@@ -105,10 +106,14 @@ class Hearing:
         )
 
     def _rounding_of(self, witnesses: Mapping[str, Bound]) -> Rounding:
-        rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "nearby")
-        with np.errstate(all="ignore"):
-            rounding, answers = measure(witnesses, self.case.values, self.case.cotangents, rng)
-        self._answers.update({k: a for k, a in answers.items() if k[0] in self.bound})
+        def ask() -> Measured:
+            case = self.case
+            rng = generator(case.seed or 0, case.problem.label(), case.kind, "nearby")
+            with np.errstate(all="ignore"):
+                return measure(witnesses, case.values, case.cotangents, rng)
+
+        rounding, answers = remembered(witnesses, self.panel.oracles, self.case, ask)
+        self._answers |= {k: a for k, a in answers.items() if k[0] in self.bound}
         return rounding
 
     def oracle_answer(self, name: str, dtype: str) -> Answer:
