@@ -18,6 +18,7 @@ import platform
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,25 +68,28 @@ class KeptProgram:
         """The same as of the jitted function, tuples as lists."""
         given = [[(k, d[k].shape, d[k].dtype.str) for k in sorted(d)] for d in arguments]
         key = repr((self._what, self._problem.key()[1:], given))
-        if key not in self._programs:
-            self._programs[key] = self._program(key, arguments)
-        return self._programs[key](*arguments)
-
-    def _program(self, key: str, arguments: tuple[Mapping[str, Array], ...]) -> Call:
+        if key in self._programs:
+            return self._programs[key](*arguments)
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         path = self._folder / f"{self._problem.layer.name}-{digest}"
         try:
-            return _load(path.read_bytes(), arguments)
+            program = _load(path.read_bytes())
+            found = program(*arguments)
         except Exception:  # not there, damaged, or another jaxlib's ways
-            pass
+            program = self._compile(path, arguments)
+            found = program(*arguments)
+        self._programs[key] = program
+        return found
+
+    def _compile(self, path: Path, arguments: tuple[Mapping[str, Array], ...]) -> Call:
+        """A program that is not there yet; kept, if it can be."""
         lowered = self._make().lower(*arguments)
         compiled: Call = lowered.compile()
-        try:
-            # What calls out of the program needs something in the process that loading does not do.
+        # What calls out of the program needs something in the process that loading does not do.
+        # A full disk, a version of jax without such a method: it is not kept.
+        with suppress(Exception):
             if "custom_call" not in lowered.as_text():
                 _write(path, _dump(compiled))
-        except Exception:  # a full disk, a version without such a method: it is not kept
-            pass
         return compiled
 
 
@@ -99,8 +103,8 @@ def _dump(compiled: Any) -> bytes:
     return MAGIC + zlib.compress(head + b"\n" + compiled.runtime_executable().serialize(), 1)
 
 
-def _load(data: bytes, arguments: tuple[Mapping[str, Array], ...]) -> Call:
-    """The program, which is run once to see whether it does.
+def _load(data: bytes) -> Call:
+    """The program.
 
     Raises:
         Exception: whatever is wrong with it.
@@ -122,7 +126,6 @@ def _load(data: bytes, arguments: tuple[Mapping[str, Array], ...]) -> Call:
             raise ValueError("another number of outputs")
         return _placed(places, [array for (array,) in found])
 
-    call(*arguments)
     return call
 
 
