@@ -139,10 +139,9 @@ class Call:
         Raises:
             ImplementationError: it has no place for a parameter.
         """
-        for name in (*self.problem.parameters, *self.problem.buffers):
-            slot = parameter_slot(
-                layer, name, tuple(self.problem.parameters), self.naming.attributes.get(name)
-            )
+        parameters, have = tuple(self.problem.parameters), None
+        for name in (*parameters, *self.problem.buffers):
+            slot = parameter_slot(layer, name, parameters, self.naming.attributes.get(name))
             if slot is None:
                 if name in self.problem.parameters:
                     raise ImplementationError(
@@ -163,9 +162,11 @@ class Call:
                 self._own_shapes[name] = own.shape
                 value = value.reshape(own.shape)
             wrapped = self.wrap(value)
-            for other in same_object(layer, old, slot):
-                other.set(wrapped)
-            slot.set(wrapped)
+            have = have or attributes(layer)
+            for place in (*same_object(layer, have, old, slot), slot):
+                place.set(wrapped)
+                if place.owner is layer:
+                    have[place.key] = wrapped
             self._slots[name] = slot
 
     # --- what comes out --------------------------------------------------------------------
