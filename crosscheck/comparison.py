@@ -203,7 +203,8 @@ def _control_noticed(left: Array, right: Array, tolerance: float, limit: float) 
     """Plant an error of the limit where it is hardest to see: against the largest difference."""
     exact, planted = _double(right), left.astype(np.float64)
     with np.errstate(all="ignore"):
-        distance = np.abs(planted - exact)
+        distance = np.asarray(planted - exact)
+        np.abs(distance, out=distance)
     position = np.unravel_index(int(distance.argmax()), left.shape)  # of NaN, if there is one
     if not math.isfinite(distance[position]):
         distance = np.where(np.isfinite(distance), distance, 0.0)

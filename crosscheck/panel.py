@@ -33,11 +33,11 @@ from crosscheck.derivative import (
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.exception import of_an_exception
-from crosscheck.implementations.remembered import Measured, remembered
+from crosscheck.implementations.remembered import measured
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
-from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
+from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, quantities
 
 Answer = Evaluation | ImplementationError
 #: What is said of a derivative that float32 makes coarse.
@@ -106,13 +106,7 @@ class Hearing:
         )
 
     def _rounding_of(self, witnesses: Mapping[str, Bound]) -> Rounding:
-        def ask() -> Measured:
-            case = self.case
-            rng = generator(case.seed or 0, case.problem.label(), case.kind, "nearby")
-            with np.errstate(all="ignore"):
-                return measure(witnesses, case.values, case.cotangents, rng)
-
-        rounding, answers = remembered(witnesses, self.panel.oracles, self.case, ask)
+        rounding, answers = measured(witnesses, self.panel.oracles, self.case)
         self._answers |= {k: a for k, a in answers.items() if k[0] in self.bound}
         return rounding
 
@@ -140,7 +134,7 @@ class Hearing:
         )
         return differentiate(
             self._forward,
-            self.case.arrays("float64", "plain"),
+            self.case.values,
             tuple(names),
             self.case.upstream("float64", "plain"),
             rng,

@@ -178,12 +178,14 @@ def largest_finite(array: Array) -> float:
 
 def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
     """Real values up to a thousandth smaller in magnitude: in every domain, rounded anew."""
-    return {
-        name: array * (1 - rng.uniform(0, 2.0**-10, array.shape))
-        if array.dtype.kind == "f"
-        else array
-        for name, array in values.items()
-    }
+    found = dict(values)
+    for name, array in values.items():
+        if array.dtype.kind == "f":
+            factor = np.asarray(rng.uniform(0, 2.0**-10, array.shape))
+            np.subtract(1, factor, out=factor)  # in place: these may be large
+            factor *= array
+            found[name] = factor
+    return found
 
 
 def _turned(cotangents: Values, rng: np.random.Generator) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from crosscheck.implementations.kept_programs import VARIABLE, KeptProgram, folder_for
 from crosscheck.spec import Problem
+from crosscheck.versions import installed
 
 #: Compiling without optimisation takes two thirds of the time, without XLA's fusion emitters (each
 #: fusion is an LLVM module of its own) half of that, and as one module, not 32 to be compiled in
@@ -19,6 +20,15 @@ QUICK = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+
+
+def import_jax() -> Any:
+    """jax, imported after torch where torch is installed: the other order has aborted processes."""
+    if "jax" not in sys.modules and installed("torch"):
+        import torch  # noqa: F401
+    import jax
+
+    return jax
 
 
 @cache

@@ -31,7 +31,7 @@ from crosscheck.versions import version
 VARIABLE = "CROSSCHECK_KEPT_PROGRAMS"
 MAGIC = b"crosscheck program 1\n"
 #: What the twins are written with.
-PACKAGES = ("numpy", "jax", "jaxlib", "optax", "flax", "equinox")
+PACKAGES = ("numpy", "jax", "jaxlib", "optax", "flax", "equinox", "opt_einsum")
 
 Call = Callable[..., Any]
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+
+import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.evaluation import Bound, Evaluation, Implementation
 from crosscheck.implementations.device import current
-from crosscheck.tolerance import Rounding
+from crosscheck.sampling import generator
+from crosscheck.tolerance import Rounding, measure
 
 Measured = tuple[Rounding, dict[tuple[str, str], Evaluation]]
 
@@ -64,22 +67,23 @@ class Recent:
 RECENT = Recent()
 
 
-def remembered(
-    witnesses: Mapping[str, Bound],
-    given: Mapping[str, Implementation],
-    case: Case,
-    ask: Callable[[], Measured],
+def measured(
+    witnesses: Mapping[str, Bound], given: Mapping[str, Implementation], case: Case
 ) -> Measured:
-    """What was measured on a case; if it is not known, `ask` it and remember that.
+    """`crosscheck.tolerance.measure` on a case, or what it found on that case before.
 
     Args:
         witnesses: whose rounding it is, by name, bound to the problem of the case.
         given: what they were bound from. Unless all of them are the catalogue's twins nothing is
             remembered: others may answer differently every time.
         case: its values and cotangents are what is asked about.
-        ask: measures.
     """
     from crosscheck.implementations import ORACLES, oracle
+
+    def ask() -> Measured:
+        rng = generator(case.seed or 0, case.problem.label(), case.kind, "nearby")
+        with np.errstate(all="ignore"):
+            return measure(witnesses, case.values, case.cotangents, rng)
 
     size = sum(array.nbytes for array in case.values.values())
     twins = witnesses and all(
