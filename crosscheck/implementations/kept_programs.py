@@ -62,15 +62,17 @@ class KeptProgram:
         self._folder = folder
         self._problem = problem
         self._what = what
-        self._programs: dict[str, Call] = {}
+        self._programs: dict[tuple[Any, ...], Call] = {}
 
     def __call__(self, *arguments: Mapping[str, Array]) -> Any:
         """The same as of the jitted function, tuples as lists."""
-        given = [[(k, d[k].shape, d[k].dtype.str) for k in sorted(d)] for d in arguments]
-        key = repr((self._what, self._problem.key()[1:], given))
-        if key in self._programs:
-            return self._programs[key](*arguments)
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        given = tuple(
+            tuple((name, d[name].shape, d[name].dtype.str) for name in sorted(d)) for d in arguments
+        )
+        if given in self._programs:
+            return self._programs[given](*arguments)
+        told = repr((self._what, self._problem.key()[1:], given))
+        digest = hashlib.sha256(told.encode()).hexdigest()[:32]
         path = self._folder / f"{self._problem.layer.name}-{digest}"
         try:
             program = _load(path.read_bytes())
@@ -78,7 +80,7 @@ class KeptProgram:
         except Exception:  # not there, damaged, or another jaxlib's ways
             program = self._compile(path, arguments)
             found = program(*arguments)
-        self._programs[key] = program
+        self._programs[given] = program
         return found
 
     def _compile(self, path: Path, arguments: tuple[Mapping[str, Array], ...]) -> Call:
