@@ -14,6 +14,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 OURS, ONE = "crosscheck", "one forward + backward of the subject"
+AGAIN = "crosscheck, the same case again"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -31,13 +32,15 @@ def targets(result: dict[str, Any]) -> str:
         (
             f"one warm check of the two-layer network of {min(cost)} parameters",
             "≤ 0.5 × gradcheck, fast mode",
-            f"{small[OURS] / small['torch gradcheck, fast']:.1f} ×",
+            " / ".join(f"{small[k] / small['torch gradcheck, fast']:.1f} ×" for k in (OURS, AGAIN)),
         )
     )
     slow = cost.get(20_000, {})
     if "torch gradcheck, slow" in slow:
-        ratio = slow["torch gradcheck, slow"] / slow[OURS]
-        rows.append(("20,000 parameters", "≥ 500 × faster than its slow mode", f"{ratio:.0f} ×"))
+        ratios = " / ".join(
+            f"{slow['torch gradcheck, slow'] / slow[k]:.0f} ×" for k in (OURS, AGAIN)
+        )
+        rows.append(("20,000 parameters", "≥ 500 × faster than its slow mode", ratios))
     units = ", ".join(f"{n:,}: {s[OURS] / s[ONE]:.0f}" for n, s in cost.items() if n > 100)
     rows.append(("a check, in units of one forward + backward", "≤ 60, not growing", units))
     share = result["own share"]["share"]

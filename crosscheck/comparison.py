@@ -8,6 +8,7 @@ detection limit is planted in one element, and the same comparison must notice i
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -157,7 +158,7 @@ def compare_arrays(left: Array, right: Array, tolerance: float, *, dtype: bool =
             kind=Kind.CONTROL,
             reason=f"the negative control failed: an error of {limit:.1e} was not noticed",
         )
-    return replace(outcome, limit=limit)
+    return Outcome(Verdict.AGREE, outcome.error, tolerance, limit)
 
 
 def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcome:
@@ -185,7 +186,7 @@ def _compare(left: Array, right: Array, tolerance: float, dtype: bool) -> Outcom
     with np.errstate(all="ignore"):
         difference = _double(left) - _double(right)
         error = largest(difference)
-    if np.isfinite(error):  # so is everything on both sides, and nothing needs to be masked
+    if math.isfinite(error):  # so is everything on both sides, and nothing needs to be masked
         return judged(error)
     nan_left, nan_right = np.isnan(left), np.isnan(right)
     if nan_left.any() and nan_right.any() and np.array_equal(nan_left, nan_right):
@@ -204,11 +205,13 @@ def _control_noticed(left: Array, right: Array, tolerance: float, limit: float) 
     """Plant an error of the limit where it is hardest to see: against the largest difference."""
     exact, planted = _double(right), left.astype(np.float64)
     with np.errstate(all="ignore"):
-        distance = np.abs(planted - exact)
-    if not np.isfinite(largest(distance)):
+        distance = np.asarray(planted - exact)
+        np.abs(distance, out=distance)
+    position = np.unravel_index(int(distance.argmax()), left.shape)  # of NaN, if there is one
+    if not math.isfinite(distance[position]):
         distance = np.where(np.isfinite(distance), distance, 0.0)
-    position = np.unravel_index(int(np.argmax(distance)), left.shape)
-    if not np.isfinite(planted[position]):
+        position = np.unravel_index(int(distance.argmax()), left.shape)
+    if not math.isfinite(planted[position]):
         return True  # infinities everywhere, equal ones: there is no limit to test
     del distance
     planted[position] -= np.copysign(limit, planted[position] - exact[position])

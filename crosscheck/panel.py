@@ -33,10 +33,11 @@ from crosscheck.derivative import (
 from crosscheck.differences import Difference
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.exception import of_an_exception
+from crosscheck.implementations.remembered import measured
 from crosscheck.known import known_differences
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
-from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, measure, quantities
+from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding, quantities
 
 Answer = Evaluation | ImplementationError
 #: What is said of a derivative that float32 makes coarse.
@@ -105,10 +106,8 @@ class Hearing:
         )
 
     def _rounding_of(self, witnesses: Mapping[str, Bound]) -> Rounding:
-        rng = generator(self.case.seed or 0, self.case.problem.label(), self.case.kind, "nearby")
-        with np.errstate(all="ignore"):
-            rounding, answers = measure(witnesses, self.case.values, self.case.cotangents, rng)
-        self._answers.update({k: a for k, a in answers.items() if k[0] in self.bound})
+        rounding, answers = measured(witnesses, self.panel.oracles, self.case)
+        self._answers |= {k: a for k, a in answers.items() if k[0] in self.bound}
         return rounding
 
     def oracle_answer(self, name: str, dtype: str) -> Answer:
@@ -135,7 +134,7 @@ class Hearing:
         )
         return differentiate(
             self._forward,
-            self.case.arrays("float64", "plain"),
+            self.case.values,
             tuple(names),
             self.case.upstream("float64", "plain"),
             rng,

@@ -69,7 +69,8 @@ def draw_sizes(
             else:
                 # After many misses distinctness gives way, never validity.
                 free = [n for n in range(low, high + 1) if attempt > 300 or n not in sizes.values()]
-                sizes[axis] = int(rng.choice(free or [*range(low, high + 1)]))
+                free = free or [*range(low, high + 1)]
+                sizes[axis] = free[rng.integers(0, len(free))]  # rng.choice, five times as fast
         if tuple(sizes.values()) in tried:
             continue
         tried.add(tuple(sizes.values()))

@@ -281,6 +281,10 @@ class Problem:
 
     def label(self) -> str:
         """A short name: ``Conv2d[bias=False]``."""
+        return self._label
+
+    @cached_property
+    def _label(self) -> str:
         changed = ",".join(f"{k}={_short(v)}" for k, v in self.changed_options().items())
         return f"{self.layer.name}[{changed}]" if changed else self.layer.name
 

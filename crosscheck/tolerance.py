@@ -19,6 +19,7 @@ alarms in 100,000 checks; C = 40 makes less than one. No layer, dtype or case ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -90,7 +91,8 @@ class Rounding:
         """
         if array is None or array.dtype.kind != "f":
             return 0.0
-        found = float(np.linalg.norm(array[np.isfinite(array)].astype(np.float64)))
+        finite = array[np.isfinite(array)].astype(np.float64, copy=False)
+        found = math.sqrt(float(finite @ finite))
         natural = 0.0 if quantity in self.outputs else self.upstream
         return found if found > VACUOUS**2 * natural else natural
 
@@ -163,23 +165,27 @@ def quantities(evaluation: Evaluation) -> dict[str, Array]:
 
 def largest(array: Array) -> float:
     """The largest magnitude, 0 for an empty array; NaN if there is one."""
-    return max(float(np.max(array, initial=0.0)), -float(np.min(array, initial=0.0)))
+    # What np.max and np.min come to, without the way there: it is asked of every comparison.
+    high = np.maximum.reduce(array, axis=None, initial=0.0)
+    return max(float(high), -float(np.minimum.reduce(array, axis=None, initial=0.0)))
 
 
 def largest_finite(array: Array) -> float:
     """The largest magnitude of the finite elements, 0 where there are none."""
     found = largest(array)
-    return found if np.isfinite(found) else largest(np.asarray(array)[np.isfinite(array)])
+    return found if math.isfinite(found) else largest(np.asarray(array)[np.isfinite(array)])
 
 
 def _near(values: Values, rng: np.random.Generator) -> dict[str, Array]:
     """Real values up to a thousandth smaller in magnitude: in every domain, rounded anew."""
-    return {
-        name: array * (1 - rng.uniform(0, 2.0**-10, array.shape))
-        if array.dtype.kind == "f"
-        else array
-        for name, array in values.items()
-    }
+    found = dict(values)
+    for name, array in values.items():
+        if array.dtype.kind == "f":
+            factor = np.asarray(rng.uniform(0, 2.0**-10, array.shape))
+            np.subtract(1, factor, out=factor)  # in place: these may be large
+            factor *= array
+            found[name] = factor
+    return found
 
 
 def _turned(cotangents: Values, rng: np.random.Generator) -> dict[str, Array]:

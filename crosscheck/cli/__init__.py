@@ -6,6 +6,8 @@ checked. NumPy and the frameworks are imported when a check begins, not for help
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -27,6 +29,8 @@ def main() -> None:
     """The entry point: click's, with our own errors as one line and their exit code."""
     from crosscheck.errors import CrosscheckError
 
+    # Looking through the frameworks' modules for garbage once more would be half a second of goodbye.
+    atexit.register(gc.freeze)
     try:
         result = cli.main(standalone_mode=False)
     except CrosscheckError as error:

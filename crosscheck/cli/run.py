@@ -63,7 +63,7 @@ from crosscheck.cli.output import finish, progress
     "cache",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Keep JAX's compiled programs in DIR for the next run.",
+    help="Keep compiled programs in DIR for the next run. Loading runs them: a folder of your own.",
 )
 def run(
     layers: tuple[str, ...],

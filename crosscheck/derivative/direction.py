@@ -8,6 +8,7 @@ step size suits all of them and a large block does not hide a small one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,12 +29,18 @@ def spread(array: Array) -> float:
     if not array.size:
         return 1.0
     with np.errstate(over="ignore"):
-        rms = float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
-    if rms == 0 or not np.isfinite(rms):
+        rms = _rms(array)
+    if rms == 0 or not math.isfinite(rms):
         return 1.0
-    deviation = float(np.std(array, dtype=np.float64))
+    deviation = _rms(array - np.add.reduce(array, axis=None, dtype=np.float64) / array.size)
     size = deviation if deviation > 1e-10 * rms else rms
-    return float(2.0 ** np.round(np.log2(size)))
+    return float(2.0 ** round(math.log2(size)))
+
+
+def _rms(array: Array) -> float:
+    """The root of the mean square."""
+    square = np.add.reduce(np.square(array, dtype=np.float64), axis=None)
+    return math.sqrt(float(square) / array.size)
 
 
 def draw(values: Values, names: Sequence[str], rng: np.random.Generator) -> dict[str, Array]:

@@ -162,6 +162,12 @@ def _extrapolate(rungs: list[Rung], noise: float) -> Estimate:
     return chosen
 
 
+def _median(numbers: list[float]) -> float:
+    """As np.median, which takes longer than everything else here."""
+    ordered, half = sorted(numbers), len(numbers) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
 @lru_cache(maxsize=256)
 def _neville(steps: tuple[float, ...]) -> tuple[list[Array], list[list[float]]]:
     """Per column of the tableau the weights of the slopes, and what they make of noise in f.
@@ -215,9 +221,3 @@ def jump(rungs: list[Rung], noise: float) -> float | None:
     elif steps[1] == 2 * steps[2]:
         truncation = float(abs(left - abs(2 * gaps[2] - gaps[1])))
     return left if left > JUMP * size + 4 * truncation + ROUNDING * rounding else None
-
-
-def _median(row: list[float]) -> float:
-    """As NumPy's, which imports masked arrays to look for missing values."""
-    ordered, middle = sorted(row), len(row) // 2
-    return ordered[middle] if len(row) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -6,8 +6,9 @@ summing first would lose the digits that the difference is made of.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from math import comb
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,12 +62,12 @@ class Line:
     def weigh(self, arrays: Mapping[str, Array]) -> tuple[float, float]:
         """``Σ c a`` and ``sqrt(Σ (c a)²)`` over all outputs."""
         total, square = 0.0, 0.0
-        for name, cotangent in self.cotangents.items():
-            product = (cotangent * arrays[name]).ravel()
-            with np.errstate(over="ignore", invalid="ignore"):
-                total += float(np.sum(product))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, cotangent in self.cotangents.items():
+                product = (cotangent * arrays[name]).ravel()
+                total += float(np.add.reduce(product))
                 square += float(product @ product)
-        return total, float(np.sqrt(square))
+        return total, math.sqrt(square)
 
     def pair(self, step: float) -> tuple[float, float, float]:
         """Central difference quotient, its natural size, and the one-sided gap at a step.
@@ -105,9 +106,10 @@ class Line:
 
 def _deviation(row: list[float]) -> float:
     """Standard deviation of the noise in equally spaced values of a smooth function."""
-    table, found = np.array(row), 0.0
+    found = 0.0
     for order in range(1, len(row)):
-        table = np.diff(table)
+        row = [right - left for left, right in pairwise(row)]
         if order >= 3:
-            found = max(found, float(np.sqrt(np.mean(table**2) / comb(2 * order, order))))
+            mean = sum(difference * difference for difference in row) / len(row)
+            found = max(found, math.sqrt(mean / math.comb(2 * order, order)))
     return found

@@ -45,7 +45,10 @@ def oracle(framework: str, layer: Layer) -> Implementation | None:
 
 
 def forget() -> None:
-    """Let go of the twins of every layer, and of what was compiled for them."""
+    """Let go of the twins of every layer, of what was compiled for them and what they said."""
+    from crosscheck.implementations.remembered import RECENT
+
+    RECENT.clear()
     oracle.cache_clear()
     reference.cache_clear()
 

@@ -7,6 +7,7 @@ has aborted processes.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, cast
 from crosscheck.implementations.device import current, jax_device
-from crosscheck.implementations.jax_compilation import quick_options
+from crosscheck.implementations.jax_compilation import compiled
+from crosscheck.implementations.jax_compilation import import_jax as import_jax
 from crosscheck.implementations.torch_module import name_outputs
 from crosscheck.spec import Array, Problem, Values
 
@@ -92,10 +94,9 @@ class JaxBound:
 
         total = sum(int(np.prod(t.shape(problem), dtype=np.int64)) for t in problem.given.values())
         self._small = total < SMALL
-        options = quick_options(jax) if self._small else None
-        self._forward = jax.jit(run, compiler_options=options)
-        self._vjp = jax.jit(vjp, compiler_options=options)
-        self._both = jax.jit(both, compiler_options=options)
+        self._forward = compiled(jax, run, problem, "forward", self._small)
+        self._vjp = compiled(jax, vjp, problem, "vjp", self._small)
+        self._both = compiled(jax, both, problem, "both", self._small)
 
     def forward(self, values: Values) -> dict[str, Array]:
         """Outputs and new buffers."""
@@ -112,9 +113,10 @@ class JaxBound:
         Of large arrays one after the other, because of the memory.
         """
         if not self._small:
-            return self.vjp(values, cotangents), self.vjp(
-                cast(values, "float64"), cast(cotangents, "float64")
-            )
+            single = self.vjp(values, cotangents)
+            double = self.vjp(cast(values, "float64"), cast(cotangents, "float64"))
+            gc.collect(0)  # jax lets go of what it was given at the next collection
+            return single, double
         low, high = self._run("vjp", self._both, dict(values), dict(cotangents))
         return Evaluation(*low), Evaluation(*high)
 
@@ -129,15 +131,3 @@ class JaxBound:
             raise
         except Exception as error:
             raise ImplementationError.during(f"{self.name}'s {what}", error) from error
-
-
-def import_jax() -> Any:
-    """jax, imported after torch where torch is installed: the other order has aborted processes."""
-    import importlib.util
-    import sys
-
-    if "jax" not in sys.modules and importlib.util.find_spec("torch") is not None:
-        import torch  # noqa: F401
-    import jax
-
-    return jax

@@ -8,7 +8,7 @@ import pytest
 import crosscheck
 from crosscheck import sampling
 from crosscheck.errors import UsageError
-from crosscheck.parallel import check_all
+from crosscheck.parallel import THRESHOLD, check_all
 
 ARGUMENTS = {"against": ("numeric",), "dtypes": ("float64",), "seed": 3}
 
@@ -42,3 +42,18 @@ def test_a_case_travels_whole_and_stays_read_only():
 def test_a_layer_of_ones_own_made_of_plain_data_travels_too():
     own = crosscheck.Layer("Own", inputs={"x": "batch features"}, outputs={"output": "batch"})
     assert pickle.loads(pickle.dumps(own)).name == "Own"
+
+
+def test_the_garbage_collector_of_somebody_elses_process_is_as_before():
+    import gc
+
+    before = gc.get_threshold(), gc.isenabled(), gc.get_freeze_count()
+    during = []
+    check_all(
+        ["Identity"],
+        {"against": ("numeric",)},
+        jobs=1,
+        done=lambda _: during.append((gc.get_threshold(), gc.isenabled())),
+    )
+    assert (gc.get_threshold(), gc.isenabled(), gc.get_freeze_count()) == before
+    assert during == [(THRESHOLD, True)]

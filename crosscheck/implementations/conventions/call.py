@@ -154,7 +154,7 @@ class Call:
         for name in self.naming.parts:
             if name in self.problem.parameters:
                 self._place_parts(layer, name)
-        parameters = tuple(self.problem.parameters)
+        parameters, have = tuple(self.problem.parameters), None
         for name in (*self.parameters, *self.problem.buffers):
             if name in self.naming.parts:
                 continue
@@ -176,9 +176,11 @@ class Call:
                 self._own_shapes[name] = own.shape
                 value = value.reshape(own.shape)
             wrapped = self.wrap(value)
-            for other in same_object(layer, old, slot):
-                other.set(wrapped)
-            slot.set(wrapped)
+            have = have or attributes(layer)
+            for place in (*same_object(layer, have, old, slot), slot):
+                place.set(wrapped)
+                if place.owner is layer:
+                    have[place.key] = wrapped
             self._slots[name] = slot
 
     def _place_parts(self, layer: Any, name: str) -> None:

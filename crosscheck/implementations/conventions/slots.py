@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -127,11 +127,18 @@ def gradient_slot(
     )
 
 
-def same_object(layer: Any, value: Any, but: Slot) -> Iterator[Slot]:
-    """The other places of a layer that hold the very same object: ``self.params = [self.W]``."""
+def same_object(layer: Any, have: Mapping[str, Any], value: Any, but: Slot) -> Iterator[Slot]:
+    """The other places of a layer that hold the very same object: ``self.params = [self.W]``.
+
+    Args:
+        layer: the object.
+        have: its `attributes`.
+        value: what is looked for.
+        but: the place that is known.
+    """
     if value is None:
         return
-    for key, held in attributes(layer).items():
+    for key, held in have.items():
         if held is value and not (but.owner is layer and but.key == key):
             yield Slot(layer, key, key)
         elif isinstance(held, dict):
@@ -161,26 +168,29 @@ def _by_path(layer: Any, path: str) -> Slot | None:
     """``"layers.0.weights"``, ``"params.W1"``; a leading number is an index into ``layers``."""
     if "." not in path and not isinstance(layer, dict | list):
         return Slot(layer, path, path) if hasattr(layer, path) else None
-    *steps, last = path.split(".")
-    if steps and steps[0].isdigit():
-        steps = ["layers", *steps]
-    for step in steps:
-        layer = _step(layer, step)
+    steps, last, index = _read(path)
+    for step, number in steps:
+        if number is not None and isinstance(layer, (list, tuple)):
+            layer = layer[number] if number < len(layer) else None
+        else:
+            layer = layer.get(step) if isinstance(layer, dict) else getattr(layer, step, None)
         if layer is None:
             return None
     if isinstance(layer, dict):
         return Slot(layer, last, path) if last in layer else None
     if isinstance(layer, list):
-        return Slot(layer, int(last), path) if last.isdigit() and int(last) < len(layer) else None
+        return Slot(layer, index, path) if index is not None and index < len(layer) else None
     return Slot(layer, last, path) if hasattr(layer, last) else None
 
 
-def _step(owner: Any, step: str) -> Any:
-    if step.isdigit() and isinstance(owner, list | tuple):
-        return owner[int(step)] if int(step) < len(owner) else None
-    if isinstance(owner, dict):
-        return owner.get(step)
-    return getattr(owner, step, None)
+@lru_cache(maxsize=512)
+def _read(path: str) -> tuple[tuple[tuple[str, int | None], ...], str, int | None]:
+    """The steps of a path, its last one apart; of each the number that it may be."""
+    words = path.split(".")
+    if len(words) > 1 and words[0].isdecimal():
+        words = ["layers", *words]
+    *steps, last = ((word, int(word) if word.isdecimal() else None) for word in words)
+    return tuple(steps), *last
 
 
 def _named(layer: Any, names: Sequence[str], dictionaries: bool = True) -> Slot | None:
