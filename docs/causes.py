@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crosscheck.causes import (
     RULES,
+    gathering,
     operands,
     patterns,
     raised,
@@ -22,6 +23,7 @@ SECTIONS = {
     "Operand, transposition, variable": operands,
     "Reduction, broadcasting, shape": reduction,
     "Convolution, pooling, padding": windows,
+    "Gathering: what is used several times": gathering,
     "Normalization, softmax, recurrence": sequences,
     "State, memory, precision, the contract": state,
     "Exceptions": raised,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosscheck.causes import (
+    gathering,
     operands,
     patterns,
     raised,
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     *windows.RULES,
     *scale.RULES,
     *sequences.RULES,
+    *gathering.RULES,
     *patterns.RULES,
 )
 

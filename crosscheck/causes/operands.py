@@ -11,7 +11,9 @@ import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View, WhatIf
 from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.scale import ratios
 from crosscheck.spec import Array
+from crosscheck.tolerance import quantities
 
 
 def _proved(evidence: Evidence, says: str, why: str, **facts: Any) -> Diagnosis:
@@ -143,6 +145,31 @@ def _axes(axes: tuple[int, ...]) -> str:
 def _orders(array: Array) -> list[tuple[int, ...]]:
     same = tuple(range(array.ndim))
     return [axes for axes in permutations(same) if axes != same] if 2 <= array.ndim <= 5 else []
+
+
+def _of_another(evidence: Evidence) -> Diagnosis | None:
+    """The right answer to another question: two gradients, or two outputs, exchanged."""
+    if not evidence.views or evidence.views[0].right is None or ratios(evidence) is not None:
+        return None  # a multiple of the right one is named by its factor
+    names = quantities(evidence.views[0].right)
+    gradient = evidence.quantity.startswith("grad_")
+    other = evidence.first(
+        (name, partial(_another, name=name))
+        for name in names
+        if name != evidence.quantity and name.startswith("grad_") == gradient
+    )
+    if other is None:
+        return None
+    return _proved(
+        evidence,
+        f"it is {other}, under the wrong name.",
+        f"it equals the right {other}",
+        other=other,
+    )
+
+
+def _another(view: View, name: str) -> Array | None:
+    return None if view.right is None else quantities(view.right).get(name)
 
 
 def _transposed(evidence: Evidence) -> Diagnosis | None:
@@ -351,6 +378,14 @@ RULES = (
         "What is this layer's own derivative, and where is it multiplied in?",
         "{q} is the upstream gradient itself. Multiply it by the layer's derivative. A softmax "
         "may pass it on only when it is fused with the loss behind it.",
+    ),
+    Rule(
+        "another-quantity",
+        "right, but under the name of another: two gradients exchanged",
+        _of_another,
+        "In which order does backward return its gradients, and in which does forward take its "
+        "arguments?",
+        "What is given as {q} is {other}. Return gradients in the order of forward's arguments.",
     ),
     Rule(
         "transposed",

@@ -76,7 +76,7 @@ def _over(evidence: Evidence, *, batch: bool) -> Diagnosis | None:
 def _extra_axis(evidence: Evidence) -> Diagnosis | None:
     def reshape(view: View, got: Array) -> Array | None:
         right = view.expected
-        if right is None or got.size != right.size or got.ndim < right.ndim:
+        if right is None or got.size != right.size:
             return None
         return None if got.shape == right.shape else got.reshape(right.shape)
 

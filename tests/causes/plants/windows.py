@@ -130,12 +130,12 @@ def plants():
                     pads,
                 ),
             ),
-            ("grad_x",), ("overlap-overwritten",), ({}, {"stride": 1}),
+            ("grad_x",), ("overwritten",), ({}, {"stride": 1}),
         )  # fmt: skip
     for layer in KERNELS:
         yield Plant(
             38, "assigned where windows overlap", layer,
-            wrong_gradient(layer, "x", _conv_assigned), ("grad_x",), ("overlap-overwritten",),
+            wrong_gradient(layer, "x", _conv_assigned), ("grad_x",), ("overwritten",),
         )  # fmt: skip
         yield Plant(
             40, "bias per input channel", layer,
