@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from crosscheck.case import Case
 from crosscheck.causes.evidence import Evidence, View, WhatIf
 from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import VALUES, Diagnosis, Rule
 from crosscheck.spec import Array
 
 #: A Jacobian's diagonal costs a call of an oracle per element.
 MOST_ELEMENTS, LOOKED_AT = 160, 2
+#: Where digits are lost the mean is this many times farther off than where they are not.
+FAR = 10
 
 
 def _diagonal(evidence: Evidence) -> Diagnosis | None:
@@ -188,7 +191,38 @@ def _logits(evidence: Evidence) -> Diagnosis | None:
     )
 
 
+def _cancels(evidence: Evidence) -> Diagnosis | None:
+    """A normalization that is wrong only where the mean is large against the spread."""
+
+    def offset(case: Case) -> float:
+        x = case.arrays(memory="plain")[next(iter(case.problem.inputs))].astype(np.float64)
+        return float(np.abs(x.mean()) / max(x.std(), np.finfo(np.float64).tiny))
+
+    if not evidence.wrong_cases or not evidence.right_cases:
+        return None
+    problem = evidence.wrong_cases[0].problem
+    if "Norm" not in problem.layer.name or "eps" not in problem.options:
+        return None
+    least = min(map(offset, evidence.wrong_cases))
+    if not least > FAR * max(map(offset, evidence.right_cases)):
+        return None
+    return Diagnosis(
+        "likely",
+        "digits are lost where the mean is large against the spread, as in E[x²] − E[x]², a "
+        "difference of two large, nearly equal numbers.",
+        (f"it is wrong only where the mean is more than {least:.2g} standard deviations from 0.",),
+    )
+
+
 RULES = (
+    Rule(
+        "variance-cancels",
+        "digits lost in a variance, as E[x²] − E[x]²",
+        _cancels,
+        "How large are E[x²] and E[x]² for numbers around 1000, and how large is their difference?",
+        "Subtract the mean first, then take the mean of the squares: ((x − μ)²).mean().",
+        (*VALUES, "non-finite"),
+    ),
     Rule(
         "statistics-constant",
         "mean or variance treated as constants",
