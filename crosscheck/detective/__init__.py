@@ -159,7 +159,9 @@ class _Scene:
                 if witness and all(self._right_in(order, case, witness) for case in self.cases)
             ]
             if agreeing:
-                meant = Alternative("axis-order", order.what, order.change, AS_IT_IS.answer, order.who)
+                meant = Alternative(
+                    "axis-order", order.what, order.change, AS_IT_IS.answer, order.who
+                )
                 return self._told(meant, [*filter(None, agreeing)], "proved")
         return None
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-#: layer, what is fixed, slug, what is said, options, kinds of cases.
+#: Kinds of cases: those of LeakyReLU and its like that sit on a kink, and those of no special point.
 KINKS = ("distinct", "batch=1", "kinks")
 PLAIN = ("distinct", "random0", "batch=1")
 
+#: layer, what is fixed, slug, what is said, options, kinds of cases.
 BY_OPTION = [
     ("LeakyReLU", {"convention": "jax"}, "option-convention", "JAX", {}, KINKS),
     ("PReLU", {"convention": "jax"}, "option-convention", "JAX", {}, KINKS),
     ("Hardtanh", {"convention": "jax"}, "option-convention", "JAX", {}, KINKS),
-    ("L1Loss", {"convention": "jax"}, "option-convention", "JAX", {}, KINKS),
-    ("HingeEmbeddingLoss", {"convention": "jax"}, "option-convention", "JAX", {}, KINKS),
-    ("MarginRankingLoss", {"convention": "jax"}, "option-convention", "JAX", {}, KINKS),
+    ("L1Loss", {"convention": "jax"}, "option-convention", "JAX", {}, (*PLAIN, "equal")),
+    ("HingeEmbeddingLoss", {"convention": "jax"}, "option-convention", "JAX", {},
+     (*PLAIN, "at margin")),
+    ("MarginRankingLoss", {"convention": "jax"}, "option-convention", "JAX", {}, (*PLAIN, "tied")),
     ("AdaptiveMaxPool1d", {"convention": "jax"}, "option-convention", "JAX", {}, (*KINKS, "ties")),
-    ("BCELoss", {"convention": "jax"}, "option-convention", "JAX", {}, (*PLAIN, "extreme", "saturated")),
+    ("BCELoss", {"convention": "jax"}, "option-convention", "JAX", {}, (*PLAIN, "certain")),
     ("GaussianNLLLoss", {"full": True}, "option-full", "full=True", {}, PLAIN),
     ("PoissonNLLLoss", {"full": True}, "option-full", "full=True", {}, PLAIN),
     ("MSELoss", {"reduction": "none"}, "option-reduction", "optax", {}, PLAIN),

@@ -1,4 +1,4 @@
-"""Mistakes where several gradients belong to one element, or each to another: 38, 39, and the like."""
+"""Mistakes where several gradients belong to one element, or each to another: 10, 27, 38, 39, 57."""
 
 from __future__ import annotations
 
@@ -71,7 +71,46 @@ def _exchanged(one, other):
     return backward
 
 
+def _separate(letters):
+    """A recurrent cell that has an array for each gate; its forward is never reached."""
+
+    class Separate:
+        def __init__(self, input_size, hidden_size):
+            for gate in letters:
+                setattr(self, f"W_i{gate}", np.zeros((hidden_size, input_size)))
+                setattr(self, f"W_h{gate}", np.zeros((hidden_size, hidden_size)))
+                setattr(self, f"b_i{gate}", np.zeros(hidden_size))
+
+        def forward(self, x, *state):
+            return state
+
+        def backward(self, x, *rest):
+            return (x, *rest)
+
+    return Separate
+
+
+def _fast_variance(self, parent, x):
+    shape = x.shape
+    if hasattr(self, "num_groups"):
+        x = x.reshape(len(x), self.num_groups, -1)
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = np.maximum((x * x).mean(axis=-1, keepdims=True) - mean * mean, 0)
+    return self._affine(((x - mean) / np.sqrt(variance + self.eps)).reshape(shape))
+
+
 def plants():
+    for layer, letters in (("LSTMCell", "ifgo"), ("LSTMCell", "ifco"), ("GRUCell", "rzn")):
+        yield Plant(
+            27, f"gates {letters} apart", layer, _separate(letters), ("output", "new_h"),
+            ("separate-gates",),
+        )  # fmt: skip
+    for layer in ("LayerNorm", "GroupNorm"):
+        yield Plant(
+            57, "fast variance", layer, wrong_methods(layer, forward=_fast_variance),
+            ("output", "grad_x", "grad_weights"), ("variance-cancels",), ({},),
+            ("distinct", "batch=1", "offset"),
+        )  # fmt: skip
     yield Plant(
         38, "index assigned", "Embedding", wrong_methods("Embedding", backward=_indexed),
         ("grad_weights",), ("overwritten",),
@@ -90,7 +129,7 @@ def plants():
         yield Plant(
             38, f"copy {offset} only", "Upsample",
             wrong_methods("Upsample", backward=_one_copy(offset)), ("grad_x",), ("overwritten",),
-            ({}, {"scale_factor": 2}), ("distinct", "batch=1"),
+            ({},), ("distinct", "batch=1"),
         )  # fmt: skip
     for kind in ("Reflection", "Replication", "Circular"):
         for n in (1, 2, 3):
