@@ -266,14 +266,19 @@ def _of_output(evidence: Evidence) -> Diagnosis | None:
 def _of_input(evidence: Evidence) -> Diagnosis | None:
     """A derivative written in the output, as y (1 − y), that was given the input."""
 
-    def along(axis: int | None) -> WhatIf:
-        return lambda v: v.x * (v.u - (v.u * v.x).sum(axis=axis, keepdims=True))
+    def along(axis: int, sign: int = 1) -> WhatIf:
+        return lambda v: sign * v.x * (v.u - (v.u * v.x).sum(axis=axis, keepdims=True))
+
+    def logarithm(axis: int) -> WhatIf:
+        return lambda v: v.u - np.exp(v.x) * v.u.sum(axis=axis, keepdims=True)
 
     formulas: list[tuple[Any, WhatIf]] = [
         ("1 − y²", lambda v: v.u * (1 - v.x * v.x)),
         ("y (1 − y)", lambda v: v.u * v.x * (1 - v.x)),
         ("y", lambda v: v.u * v.x),
         *((f"y (G − Σ G y) along axis {a}", along(a)) for a in (-1, -2, 0)),
+        *((f"−y (G − Σ G y) along axis {a}", along(a, -1)) for a in (-1, -2, 0)),
+        *((f"G − exp(y) Σ G along axis {a}", logarithm(a)) for a in (-1, -2, 0)),
         ("y + 1", lambda v: np.where(v.x > 0, v.u, v.u * (v.x + 1))),
     ]
     if not evidence.views or not evidence.quantity.startswith("grad_"):

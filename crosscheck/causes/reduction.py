@@ -36,12 +36,19 @@ def summed(evidence: Evidence) -> tuple[int, ...] | None:
     more = first.got.ndim - first.expected.ndim
     if more <= 0:
         return None
-    for axes in combinations(range(first.got.ndim), more):
-        if evidence.repairs(
-            lambda v, got, a=axes: got.sum(axis=a) if got.ndim > max(a) else None  # type: ignore[misc]
-        ):
-            return axes
+    most = first.got.ndim if first.expected.size == 1 else more  # one number for all: of any axes
+    for count in range(more, most + 1):
+        for axes in combinations(range(first.got.ndim), count):
+            if evidence.repairs(partial(_sum_over, axes=axes)):
+                return axes
     return None
+
+
+def _sum_over(view: View, got: Array, axes: tuple[int, ...]) -> Array | None:
+    if got.ndim <= max(axes) or view.expected is None:
+        return None
+    found = np.asarray(got.sum(axis=axes))
+    return found.reshape(view.expected.shape) if found.size == view.expected.size == 1 else found
 
 
 def _batched(view: View) -> bool:
