@@ -7,7 +7,6 @@ other, and the one under which everything agrees is reported, with what to chang
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosscheck.case import Case
-from crosscheck.causes.evidence import View, trusted
+from crosscheck.causes.evidence import View, attempt, trusted
 from crosscheck.comparison import NUMERIC, Comparison, Verdict
 from crosscheck.detective import formulas, layouts
 from crosscheck.detective.alternative import Alternative
@@ -212,7 +211,8 @@ class _Scene:
     ) -> bool:
         for case in self.cases:
             mine = answers[case.id]
-            theirs = _answer(alternative, View(case, self.quantity, witness))
+            failed = f"try a convention, {alternative.slug!r} of {case.id} failed"
+            theirs = attempt(alternative.answer, View(case, self.quantity, witness), failed)
             if mine is None or theirs is None:
                 return False
             given, expected = quantities(mine), quantities(theirs)
@@ -286,18 +286,6 @@ class _Scene:
 
     def _differentiable(self) -> bool:
         return bool(self.cases[0].problem.differentiable)
-
-
-def _answer(alternative: Alternative, view: View) -> Evaluation | None:
-    """An alternative's answer. One that cannot be computed costs the hint, never the report."""
-    try:
-        return alternative.answer(view)
-    except Exception as error:
-        what = f"{alternative.slug!r} failed on {view.case.id}: {error!r}"
-        warnings.warn(
-            f"crosscheck could not try a convention: {what}", RuntimeWarning, stacklevel=2
-        )
-        return None
 
 
 def _few(cases: list[Case], most: int) -> list[Case]:
