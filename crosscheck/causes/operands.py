@@ -353,6 +353,8 @@ def _several(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.views or (len(evidence.views) < 2 and not evidence.right_views):
         return None
+    if ratios(evidence) is not None:
+        return None  # a multiple of the right one is named by its factor
     found = evidence.first(candidates())
     if found is None:
         return None

@@ -23,6 +23,19 @@ RULES: dict[object, tuple[Rule, ...]] = {
     clipping: surroundings.CLIPPING,
 }
 
+#: What is made with a mistake, and where to look for it.
+MADE: dict[object, str] = {
+    optimizer: "an optimizer",
+    schedule: "a schedule",
+    clipping: "a clipping",
+}
+LOOK: dict[object, str] = {
+    optimizer: "Take one weight with gradients 1, then 2: which weights should come after the first "
+    "and the second step, and which do?",
+    schedule: "Which rate should the first step have, and which the first step after a change?",
+    clipping: "Take gradients (3) and (4): what is their norm together, and what should become of them?",
+}
+
 
 def explain_step(finding: Finding, panel: Panel) -> Finding:
     """The finding with its probable cause, if a rule holds.
@@ -43,5 +56,14 @@ def explain_step(finding: Finding, panel: Panel) -> Finding:
     for rule in RULES[kind] if evidence else ():
         said = rule.holds(evidence)
         if said is not None:
-            return replace(finding, cause=rule.slug, explanation=said, certainty="proved")
+            count = f"all {len(evidence)} cases" if len(evidence) > 1 else "the case"
+            return replace(
+                finding,
+                cause=rule.slug,
+                explanation=said,
+                certainty="proved",
+                evidence=(f"{MADE[kind]} with this mistake gives the same numbers in {count}.",),
+                hint=LOOK[kind],
+                answer=said[0].upper() + said[1:],
+            )
     return finding

@@ -11,6 +11,7 @@ import numpy as np
 
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
 from crosscheck.errors import UsageError
+from crosscheck.report.following import following
 from crosscheck.report.heatmap import Panel, panels
 from crosscheck.report.where import evidence, worst_elements
 from crosscheck.versions import versions
@@ -128,7 +129,10 @@ def view(report: Report) -> Mapping[str, Any]:
         "worst": None if worst is None else worst.margin,
         "worst_where": "" if worst is None else f"{worst.quantity} of {worst.case.id}",
         "limit": report.limit,
-        "findings": [_finding(report, finding) for finding in report.findings],
+        "findings": [
+            {**_finding(report, finding), "follows": reason}
+            for finding, reason in zip(report.findings, following(report.findings), strict=True)
+        ],
         "unchecked": report.unchecked(),
         "notes": report.notes,
         "script": _script(report),

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from crosscheck.comparison import Comparison, Kind, Verdict, coarse
 from crosscheck.families import family
+from crosscheck.report.following import following
 from crosscheck.report.where import evidence, where, worst_elements
 from crosscheck.spec import Array
 
@@ -49,8 +50,15 @@ def to_text(report: Report, closing: Sequence[str] = ()) -> str:
 
 def show(report: Report, console: Console, closing: Sequence[str] = ()) -> None:
     """Print a whole report: what is wrong first, and who was asked after it."""
-    for finding in report.findings:
+    consequences: dict[str, list[str]] = {}
+    for finding, reason in zip(report.findings, following(report.findings), strict=True):
+        if reason:
+            consequences.setdefault(reason, []).append(finding.quantity)
+            continue
         _show_finding(finding, console)
+        console.print()
+    for reason, quantities in consequences.items():
+        console.print(f"{reason}: {escape(', '.join(dict.fromkeys(quantities)))}.")
         console.print()
     console.print(headline(report))
     if report.verdict is Verdict.AGREE or not report.findings:

@@ -1,9 +1,10 @@
-"""The table of a run: a row a layer, or a row a family of those that agree; at most 100 columns."""
+"""The table of a run: a row a layer, or a row a family of those that agree; and what follows from what."""
 
 import io
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -11,6 +12,7 @@ import crosscheck
 import reference_nn as nn
 from crosscheck import Verdict
 from crosscheck.families import families, family
+from crosscheck.report.following import following
 from crosscheck.report.text import summary_table
 
 
@@ -74,3 +76,52 @@ def test_few_layers_and_verbose_runs_have_a_row_each(right):
 def test_the_family_of_a_layer_is_its_module():
     assert family(crosscheck.catalogue["ConvTranspose1d"]) == "transposed convolution"
     assert family(replace(crosscheck.catalogue["Linear"], name="Mine")) == ""
+
+
+class PreNorm(nn.TransformerEncoderLayer):
+    def __init__(self, d_model, nhead, dim_feedforward):
+        super().__init__(d_model, nhead, dim_feedforward, norm_first=True)
+
+
+class Cubed(nn.Tanh):
+    def forward(self, x):
+        return np.tanh(x) ** 3
+
+    def backward(self, x, grad_output):
+        t = np.tanh(x)
+        return grad_output * 3 * t * t * (1 - t * t)
+
+
+@pytest.mark.parametrize(
+    ("layer", "wrong", "shown", "said"),
+    [
+        ("TransformerEncoderLayer", PreNorm, 1, "Different for the same reason: output, grad_src"),
+        ("Tanh", Cubed, 1, "Right derivatives of the wrong forward, and so different too: grad_x."),
+        ("Linear", Doubled, 1, ""),
+    ],
+)
+def test_what_follows_from_another_finding_takes_one_line(layer, wrong, shown, said):
+    pytest.importorskip("torch")
+    report = crosscheck.check(
+        layer, wrong, options={}, against=("torch", "numeric"), dtypes=("float64",)
+    )
+    text = " ".join(str(report).split())
+    assert text.count("difference [") == shown, str(report)
+    assert said in text
+    pytest.importorskip("jinja2")
+    assert all(f.quantity in report._repr_html_() for f in report.findings)
+
+
+def test_two_mistakes_are_both_told():
+    """What only looks like a consequence is none."""
+    pytest.importorskip("torch")
+
+    class Twice(nn.Linear):
+        def backward(self, x, grad_output):
+            grad_x = super().backward(x, grad_output)
+            self.grad_bias, self.grad_weights = -self.grad_bias, 3 * self.grad_weights
+            return grad_x
+
+    report = crosscheck.check("Linear", Twice, options={}, against=("torch",), dtypes=("float64",))
+    assert following(report.findings) == ["", ""]
+    assert str(report).count("Proved:") == 2
