@@ -18,6 +18,7 @@ from crosscheck.causes import (
     gathering,
     operands,
     patterns,
+    places,
     raised,
     reduction,
     scale,
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     *windows.RULES,
     *scale.RULES,
     *sequences.RULES,
+    *places.RULES,
     *gathering.RULES,
     *patterns.RULES,
 )

@@ -180,6 +180,19 @@ def _difference(view: View) -> Array | None:
     return np.asarray(view.got.astype(np.float64) - view.expected)
 
 
+def _magnitude(evidence: Evidence) -> Diagnosis | None:
+    """got = |expected|."""
+    if not evidence.enough or not evidence.explains(
+        lambda v: None if v.expected is None else np.abs(v.expected)
+    ):
+        return None
+    return Diagnosis(
+        evidence.certainty,
+        "the sign is lost: it is the magnitude of the right one in every element.",
+        (f"it equals |the right one| in all {len(evidence.views)} cases looked at.",),
+    )
+
+
 def _decay(evidence: Evidence) -> Diagnosis | None:
     """got = expected + λ w, or + λ sign(w), with one λ for all cases."""
     of = evidence.views[0].of if evidence.views else ""
@@ -302,6 +315,13 @@ RULES = (
         _flipped,
         "Which is subtracted from which, and what does the derivative of −a give?",
         "{q} has the wrong sign. Swap the difference, or multiply by −1.",
+    ),
+    Rule(
+        "sign-lost",
+        "the magnitude of the right one, as of |x| without its sign",
+        _magnitude,
+        "What is the derivative of |x| for negative x?",
+        "{q} is never negative, and should be. The derivative of |a| is sign(a), not 1.",
     ),
     Rule(
         "option-factor",
