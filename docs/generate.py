@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -89,7 +90,7 @@ def ledger() -> str:
 
 
 def gallery() -> str:
-    """One planted mistake a family, and the report that it gets."""
+    """A planted mistake for each family, and the report that it gets."""
     from mistakes import INITIALISERS, MISTAKES
 
     from crosscheck.report.page import to_fragment
@@ -99,12 +100,17 @@ def gallery() -> str:
     lines = ["# A gallery of mistakes", "", "For each family of the catalogue a typical mistake, planted "
              "in a correct layer; what follows it is the report of `crosscheck.check`, as a notebook "
              "shows it.", ""]  # fmt: skip
+    styled = False
     for mistake in MISTAKES:
         report = crosscheck.check(mistake.layer, mistake.wrong, **mistake.arguments)
         assert report.verdict is crosscheck.Verdict.DISAGREE, mistake
+        shown = to_fragment(report).replace("\n\n", "\n")
+        if styled:  # once is enough for a page
+            shown = re.sub(r"<style>.*?</style>", "", shown, count=1, flags=re.S)
+        styled = True
         title = mistake.family.replace("_", " ").capitalize()
         lines += [f"## {title}: {mistake.what}", "", *_code(mistake.source),
-                  "```{raw} html", to_fragment(report).replace("\n\n", "\n"), "```", ""]  # fmt: skip
+                  "```{raw} html", shown, "```", ""]  # fmt: skip
     lines += ["## Initialisers", "", "They are random: what is checked is the distribution that they draw "
               "from.", ""]  # fmt: skip
     for name, what, draw, _ in INITIALISERS:

@@ -17,6 +17,8 @@ from crosscheck.spec import Array, Problem, Values
 
 Axes = tuple[int, ...]
 
+#: Parameters with more axes than this are not tried in every order.
+MOST_AXES = 3
 #: Layers of sequences, and what of theirs is none.
 SEQUENCES = ("RNN", "LSTM", "GRU", "MultiheadAttention", "TransformerEncoderLayer", "CTCLoss")
 NO_SEQUENCE = ("h0", "c0", "hn", "cn", "weights", "attn_mask", "src_mask")
@@ -110,18 +112,17 @@ def _weights(problem: Problem) -> Iterator[Order]:
     shapes = problem.shapes()
     for name in problem.parameters:
         rank = len(shapes[name])
-        if not 2 <= rank <= 5:
-            continue
         kernel = problem.layer.name.startswith("Conv") and rank > 2
+        if rank < 2 or (rank > MOST_AXES and not kernel):
+            continue
         space = tuple(range(2, rank))
         who = {
             (*space, 1, 0): "flax, Keras and TensorFlow hold kernels as (space, in, out)",
             (*space, 0, 1): "the transposed convolutions of flax and Keras",
             (1, 0, *space): "",
         }
-        every = [*who] if kernel else []
-        every += [a for a in permutations(range(rank)) if a not in every]
-        for axes in every:
+        # Every order costs a call of a layer that may be slow: of kernels those that somebody has.
+        for axes in who if kernel else permutations(range(rank)):
             if axes == tuple(range(rank)):
                 continue
             back = tuple(int(i) for i in np.argsort(axes))
