@@ -71,8 +71,8 @@ differentiation. A mistake counts as wrong but certain where anything is called 
 """
 
 AFTER = """
-The layers that rules were developed on are {developed}; the list's mistakes in all others were
-planted before any rule. The {count} written after the rules are in other layers, with other constants
+Rules were developed on {developed}, and on the plants that came with a rule; the list's mistakes in all other layers
+were planted before any rule. The {count} written after the rules are in other layers, with other constants
 and in other words. They were run once before anything was mended: that is the row of the first
 look. Of what failed there, two plants expected the wrong name of a quantity, and a factor 1/N in all
 parameters of a layer is told as an [undeclared convention](conventions.md), as it should be, which the
@@ -99,8 +99,8 @@ def figures() -> str:
     now = json.loads((results / "causes.json").read_text(encoding="utf-8"))
     first = json.loads((results / "causes_first_look.json").read_text(encoding="utf-8"))
     rows = [
-        _row("layers that rules were developed on", now["developed on"]),
-        _row("layers that were held out", now["held out"]),
+        _row("plants that rules were developed on", now["developed on"]),
+        _row("the list in layers that were held out", now["held out"]),
         _row("written after the rules, first look", first),
         _row("the same, after mending", now["written after"]),
         _row("all, now", now["all"]),

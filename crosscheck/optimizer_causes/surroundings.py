@@ -89,6 +89,8 @@ def _factor(evidence: list[Evidence]) -> str | None:
         np.concatenate(arrays)
         for arrays in zip(*((e.got, e.expected) for e in evidence), strict=True)
     )
+    if not right.any() or not np.isfinite(got).all():
+        return None
     factor = float(got @ right / (right @ right))
     say = f"every rate is {factor:.6g} times the right one."
     return explains(lambda e: np.asarray(factor * e.expected), say)(evidence)

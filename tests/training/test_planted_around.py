@@ -186,7 +186,11 @@ def test_what_no_rule_knows_is_not_named(torch):
         for g in gradients:
             g *= np.cos(g)
 
-    for name, wrong in (("StepLR", Wobbles), ("clip_grad_value_", noisy)):
+    class Nothing(nn.StepLR):
+        def rate(self, t):
+            return math.nan
+
+    for name, wrong in (("StepLR", Wobbles), ("clip_grad_value_", noisy), ("StepLR", Nothing)):
         report = crosscheck.check(name, wrong, options={}, **torch_alone)
         assert report.verdict is Verdict.DISAGREE
         assert {f.cause for f in report.findings} == {None}, str(report)
