@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.causes.windows import Index, windows
 from crosscheck.spec import Array
 
@@ -102,7 +101,7 @@ def _overwritten(evidence: Evidence) -> Diagnosis | None:
             which = "first" if way[2] else "last"
             samples = way[0] == (0,) and first.of in first.problem.parameters
             whose = f"of the {which} sample" if samples else f"that came {which}"
-            return _proved(
+            return proved(
                 evidence,
                 f"overwritten instead of added: only the gradient {whose} is kept. = stands for +=.",
                 "it equals what is left when every gradient overwrites the one before it",

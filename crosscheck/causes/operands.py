@@ -10,16 +10,10 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.causes.scale import ratios
 from crosscheck.spec import Array
 from crosscheck.tolerance import quantities
-
-
-def _proved(evidence: Evidence, says: str, why: str, **facts: Any) -> Diagnosis:
-    count = len(evidence.views)
-    where = f"in all {count} cases looked at" if count > 1 else "in the case looked at"
-    return Diagnosis(evidence.certainty, says, (f"{why}, {where}.",), facts)
 
 
 def ones(view: View) -> Array | None:
@@ -30,7 +24,7 @@ def ones(view: View) -> Array | None:
 def _ignored(evidence: Evidence) -> Diagnosis | None:
     if not evidence.quantity.startswith("grad_") or not evidence.explains(ones):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the upstream gradient is ignored: it equals the gradient for an upstream gradient of ones.",
         "it equals what the right layer gives for an upstream gradient of ones",
@@ -43,7 +37,7 @@ def _upstream(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the upstream gradient is returned unchanged: the layer's own derivative is missing.",
         "it equals the upstream gradient in every element",
@@ -59,7 +53,7 @@ def _twice(evidence: Evidence) -> Diagnosis | None:
     ]
     if evidence.first(squared) is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "the upstream gradient is multiplied in twice.",
         "it equals what the right layer gives for the square of the upstream gradient",
@@ -83,7 +77,7 @@ def _gradient_for_parameter(evidence: Evidence) -> Diagnosis | None:
     name = evidence.first((n, swapped(n)) for n in names)
     if name is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         f"grad_{name} stands where {name} belongs.",
         f"it equals what the right layer gives with grad_{name} in the place of {name}",
@@ -129,7 +123,7 @@ def _of_flipped(evidence: Evidence) -> Diagnosis | None:
     if found is None:
         return None
     name, how = found
-    return _proved(
+    return proved(
         evidence,
         f"{name} is taken {how}.",
         f"it equals what the right layer gives with {name} {how}",
@@ -160,7 +154,7 @@ def _of_another(evidence: Evidence) -> Diagnosis | None:
     )
     if other is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         f"it is {other}, under the wrong name.",
         f"it equals the right {other}",
@@ -191,7 +185,7 @@ def _transposed(evidence: Evidence) -> Diagnosis | None:
             for v in evidence.right_views
         ):
             how = "transposing it" if len(axes) == 2 else f"permuting its axes to {axes}"
-            return _proved(
+            return proved(
                 evidence, f"transposed: {how} makes it agree.", f"{how} makes it agree", how=how
             )
     return None
@@ -207,7 +201,7 @@ def _reversed(evidence: Evidence) -> Diagnosis | None:
                 lambda v, got, a=axes: np.flip(got, a) if got.ndim > max(a) else None  # type: ignore[misc]
             ):
                 where = _axes(axes)
-                return _proved(
+                return proved(
                     evidence,
                     f"the order along {where} is reversed: flipping it makes it agree.",
                     f"flipping it along {where} makes it agree",
@@ -239,7 +233,7 @@ def _reshaped(evidence: Evidence) -> Diagnosis | None:
     )
     if axes is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "reshaped where it should be transposed: the right numbers in the wrong places.",
         f"it equals the right one with its axes in the order {axes}, read back in the old shape",
@@ -256,7 +250,7 @@ def _of_output(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the derivative is taken at the output instead of at the input.",
         "it equals the right gradient at another point: the output in the place of the input",
@@ -290,7 +284,7 @@ def _of_input(evidence: Evidence) -> Diagnosis | None:
     formula = evidence.first(formulas)
     if formula is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         f"the derivative {formula} is meant of the output y, but was given the input.",
         f"it equals the upstream gradient times {formula} with the input for y",
@@ -301,7 +295,7 @@ def _of_input(evidence: Evidence) -> Diagnosis | None:
 def _one_minus(evidence: Evidence) -> Diagnosis | None:
     if evidence.quantity.startswith("grad_") or not evidence.repairs(lambda v, got: 1 - got):
         return None
-    return _proved(
+    return proved(
         evidence,
         "it is 1 minus the right output: a sign is lost, as in 1/(1+exp(x)).",
         "1 minus it is right",
@@ -315,7 +309,7 @@ def _input_sign(evidence: Evidence) -> Diagnosis | None:
 
     if evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the sign of the input is lost: it is right for −x.",
         "it equals what the right layer gives for −x",
@@ -334,7 +328,7 @@ def _left_out(evidence: Evidence) -> Diagnosis | None:
     if found is None:
         return None
     name, value = found
-    return _proved(
+    return proved(
         evidence,
         f"{name} is left out: it is as if {name} were {value:g}.",
         f"it equals what the right layer gives with {name} = {value:g}",
@@ -360,7 +354,7 @@ def _several(evidence: Evidence) -> Diagnosis | None:
         return None
     name, size = found
     times = {"-1": "with the wrong sign", "2": "twice"}.get(size, f"{size} times, not once")
-    return _proved(
+    return proved(
         evidence,
         f"{name} is taken {times}.",
         f"it equals what the right layer gives with {size} times {name}",

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.causes.windows import Index
 from crosscheck.spec import Array
 
@@ -48,7 +47,7 @@ def _shifted(evidence: Evidence) -> Diagnosis | None:
     if found is None:
         return None
     axis, by = found
-    return _proved(
+    return proved(
         evidence,
         f"an index is off by {abs(by)}: along axis {axis} every number stands {abs(by)} too "
         f"{'far' if by > 0 else 'early'}.",
@@ -80,7 +79,7 @@ def _unwritten(evidence: Evidence) -> Diagnosis | None:
     if found is None:
         return None
     axis, which = found
-    return _proved(
+    return proved(
         evidence,
         f"the {which} index along axis {axis} is never written: a loop ends too early, or begins "
         "too late.",

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.spec import Array
 
 
@@ -94,7 +93,7 @@ def _extra_axis(evidence: Evidence) -> Diagnosis | None:
     shapes = f"{first.got.shape}, should be {first.expected.shape}"
     if all(v.problem.sizes.get("batch") == 1 for v in evidence.views) and not evidence.right_cases:
         return None  # of one sample nobody can say whether it is the axis or the sum
-    return _proved(
+    return proved(
         evidence,
         f"right values in the wrong shape: {shapes}. An update with it would broadcast.",
         f"reshaped to {first.expected.shape} it agrees",
@@ -146,7 +145,7 @@ def _wrong_axis(evidence: Evidence) -> Diagnosis | None:
     if axes is None:
         return None
     which = ", ".join(map(str, axes)) if isinstance(axes, tuple) else str(axes)
-    return _proved(
+    return proved(
         evidence,
         f"summed or taken along the wrong axis: {which}.",
         f"it equals what is got along axis {which}",
@@ -186,7 +185,7 @@ def _whole(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "taken over the whole array instead of along one axis.",
         "it equals what the right layer gives for the whole array as one row",
@@ -209,7 +208,7 @@ def _every_pair(evidence: Evidence) -> Diagnosis | None:
 
     if evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "every prediction is compared with every target: shapes broadcast to (N, N).",
         "it equals the loss of all N² pairs of the batch",

@@ -10,8 +10,7 @@ import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import VALUES, Diagnosis, Rule
+from crosscheck.causes.rule import VALUES, Diagnosis, Rule, proved
 from crosscheck.spec import Array
 
 #: A Jacobian's diagonal costs a call of an oracle per element.
@@ -39,7 +38,7 @@ def _diagonal(evidence: Evidence) -> Diagnosis | None:
             diagonal[i] = part.ravel()[i]
         if not view.alike(diagonal.reshape(view.u.shape), view.got):
             return None
-    return _proved(
+    return proved(
         evidence,
         "treated as if each output depended on its own input alone: only the diagonal of the "
         "Jacobian is there.",
@@ -102,7 +101,7 @@ def _constant(evidence: Evidence) -> Diagnosis | None:
         return None
     for what in ("mean and variance", "the variance", "the mean"):
         if all(view.alike(dict(_statistics(view)).get(what), view.got) for view in evidence.views):
-            return _proved(
+            return proved(
                 evidence,
                 f"{what} are treated as constants." if " and " in what
                 else f"{what} is treated as a constant.",
@@ -144,7 +143,7 @@ def _later(evidence: Evidence) -> Diagnosis | None:
         return None
     if evidence.first((t, what_if(t)) for t in (0, 1)) is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "what reaches the input through later steps is missing: no gradient flows back in time.",
         "it equals what each step's input gets through that step's output alone",
@@ -183,7 +182,7 @@ def _logits(evidence: Evidence) -> Diagnosis | None:
     name = evidence.first([("difference", difference), ("logarithm", logarithm)])
     if name is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "the logits are taken for probabilities: the softmax (or sigmoid) of the forward pass is "
         "missing in the backward pass.",

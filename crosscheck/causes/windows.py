@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.families.convolution import each
 from crosscheck.spec import Array, Problem
 
@@ -71,7 +70,7 @@ def _offset(evidence: Evidence) -> Diagnosis | None:
         before: Index = (..., *(slice(0, n - p) for n, p in sizes))
         if not view.alike(got[behind], right[before]):
             return None
-    return _proved(
+    return proved(
         evidence,
         "the padding is cut off at one side only: everything is shifted by the padding.",
         "moved by the padding it agrees, as far as the two overlap",
@@ -90,7 +89,7 @@ def _zero_padding(evidence: Evidence) -> Diagnosis | None:
 
     if evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "max pooling pads with zeros: where a window is all negative, the padding wins.",
         "it equals the right pooling of the input padded with zeros",
@@ -118,7 +117,7 @@ def _kernel_swapped(evidence: Evidence) -> Diagnosis | None:
             fits = fits and view.alike(view.would_be(turned, sizes=sizes), view.got)
         if fits:
             names = f"{one} and {other}"
-            return _proved(
+            return proved(
                 evidence,
                 f"{names} are exchanged.",
                 "it equals the right output for the kernel turned on its side",
@@ -145,7 +144,7 @@ def _padding_dropped(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the padding's gradient is cut off: it belongs to the elements that the padding copies.",
         "it equals the right gradient for an upstream gradient that is 0 in the padding",
