@@ -55,7 +55,7 @@ class LastSampleOnly(nn.Bilinear):
     def backward(self, x1, x2, grad_output):
         grads = super().backward(x1, x2, grad_output)
         for sample in range(len(x1)):
-            self.grad_bias = grad_output[sample]  # = for +=
+            self.grad_bias = grad_output[sample].copy()  # = for +=
         return grads
 
 
