@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -213,7 +214,56 @@ def _cancels(evidence: Evidence) -> Diagnosis | None:
     )
 
 
+#: Whose derivative it is → the derivative, written in what the activation gives.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "a sigmoid": lambda y: y * (1 - y),
+    "a tanh": lambda y: 1 - y * y,
+    "a ReLU": lambda y: np.asarray(y > 0, dtype=y.dtype),
+}
+
+
+def _fused(evidence: Evidence) -> Diagnosis | None:
+    """The derivative of an activation that stands before the loss, or behind the layer."""
+
+    def before(view: View, slope: Callable[[Array], Array]) -> Array | None:
+        right = view.expected
+        if right is None or view.of != next(iter(view.problem.inputs)) or view.u.shape:
+            return None
+        return right * slope(view.x) if right.shape == view.x.shape else None
+
+    def behind(view: View, slope: Callable[[Array], Array]) -> Array | None:
+        if view.output is None or not view.u.shape or view.output.shape != view.u.shape:
+            return None
+        return view.would_be(upstream={next(iter(view.upstream)): view.u * slope(view.output)})
+
+    if not evidence.quantity.startswith("grad_"):
+        return None
+    found = evidence.first(
+        ((whose, where), partial(how, slope=slope))
+        for whose, slope in ACTIVATIONS.items()
+        for where, how in (("before it", before), ("behind it", behind))
+    )
+    if found is None:
+        return None
+    whose, where = found
+    return proved(
+        evidence,
+        f"the derivative of {whose} {where} is in it: the layer's own gradient is without it.",
+        f"it equals the right one with the derivative of {whose} {where} multiplied in",
+        whose=whose,
+        where=where,
+    )
+
+
 RULES = (
+    Rule(
+        "activation-fused",
+        "the derivative of a neighbouring activation in a layer's or a loss's gradient",
+        _fused,
+        "Which layer does the factor belong to, and does that layer multiply it in as well?",
+        "In {q} is the derivative of {whose} {where}. Leave it to that layer's backward, or it is "
+        "multiplied in twice. Only a layer that computes both forward has both in its backward.",
+    ),
     Rule(
         "variance-cancels",
         "digits lost in a variance, as E[x²] − E[x]²",
