@@ -119,7 +119,8 @@ def _option(evidence: Evidence) -> Diagnosis | None:
                 continue
             if all(np.isclose(k, form(o), rtol=SAME) for k, o in zip(known, values, strict=True)):
                 # With one plain number the option may be a coincidence; a probability is none.
-                plain = number(known[0]) in ("1/2", "2", "-1") and name != "p"
+                probable = name == "p" and values[0] < 1
+                plain = number(known[0]) in ("1/2", "2", "-1") and not probable
                 certain = "proved" if len(set(values)) > 1 or not plain else "likely"
                 expression = text.format(o=name)
                 return Diagnosis(

@@ -1,4 +1,4 @@
-"""The right numbers at the wrong index, without their sign, or rounded: 11, 20, 34, 55."""
+"""The right numbers at the wrong index, without their sign, rounded, or twice: 1, 20, 34, 55."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ def plants():
             20, "sign lost", layer, wrong_gradient(layer, name, lambda g, *a: np.abs(g)),
             (f"grad_{name}",), ("sign-lost",),
         )  # fmt: skip
+    # Twice is twice, though an option is 2 as well: the p of a norm.
+    yield Plant(
+        1, "twice", "TripletMarginLoss", wrong_gradient("TripletMarginLoss", "anchor", lambda g, *a: 2 * g),
+        ("grad_anchor",), ("constant-factor",),
+    )  # fmt: skip
     for layer in ("Linear", "Conv1d", "LSTMCell"):
         name = "weight_ih" if layer == "LSTMCell" else "weights"
         yield Plant(
