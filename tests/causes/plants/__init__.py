@@ -15,7 +15,6 @@ from plants import (
 )
 from plants.plant import Plant
 
-
 #: Numbers of the list that were planted together with their rules.
 LATER = (7, 37, 45)
 
