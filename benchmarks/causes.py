@@ -1,9 +1,10 @@
 """How well mistakes are found, blamed and named: over every planted mistake of tests/causes/plants.
 
-    python benchmarks/causes.py [--layer NAME] [--number N] [--wrong] [--json FILE]
+    python benchmarks/causes.py [--layer NAME] [--number N] [--fresh] [--wrong] [--json FILE]
 
-Prints, for the layers that rules were developed on and for those held out: found, the right
-quantity blamed (and no other), the right cause first, a wrong cause stated as certain.
+Prints, for the layers that rules were developed on, for those held out, and for the plants that were
+written after the rules: found, the right quantity blamed (and no other), the right cause first,
+a wrong cause stated as certain.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--layer")
     parser.add_argument("--number", type=int)
     parser.add_argument("--developed", action="store_true", help="not the held-out layers")
+    parser.add_argument("--fresh", action="store_true", help="only those written after the rules")
     parser.add_argument("--wrong", action="store_true", help="list what was not as it should be")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -92,12 +94,14 @@ def main() -> None:
         if arguments.layer in (None, p.layer)
         and arguments.number in (None, p.number)
         and not (arguments.developed and p.held_out)
+        and (p.fresh or not arguments.fresh)
     ]
     warnings.simplefilter("error")
     outcomes = [judge(p) for p in plants]
     table = {
-        "developed on": rates([o for o in outcomes if not o.plant.held_out]),
+        "developed on": rates([o for o in outcomes if not (o.plant.held_out or o.plant.fresh)]),
         "held out": rates([o for o in outcomes if o.plant.held_out]),
+        "written after": rates([o for o in outcomes if o.plant.fresh]),
         "all": rates(outcomes),
     }
     print(f"{'':<14}" + "".join(f"{name:>19}" for name in table["all"]))

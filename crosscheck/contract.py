@@ -196,10 +196,10 @@ def _alias(
     found: Evaluation, values: Values, upstream: Values, aliases: Mapping[str, str]
 ) -> str | None:
     for name, source in aliases.items():
-        return f"{name} is a view of {source}: changing one changes the other"
+        return f"gives {name} as a view of {source}: changing one changes the other"
     given = {**values, **{f"the upstream gradient of {k}": a for k, a in upstream.items()}}
     for name, array in quantities(found).items():
         for source, memory in given.items():
             if array.size and name != source and np.shares_memory(array, memory):
-                return f"{name} is a view of {source}: changing one changes the other"
+                return f"gives {name} as a view of {source}: changing one changes the other"
     return None

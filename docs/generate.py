@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -88,20 +90,39 @@ def ledger() -> str:
 
 
 def gallery() -> str:
-    """One planted mistake a family, and the report that it gets."""
-    from mistakes import MISTAKES
+    """A planted mistake for each family, and the report that it gets."""
+    from mistakes import INITIALISERS, MISTAKES
 
     from crosscheck.report.page import to_fragment
+    from crosscheck.training.initialization import check_initializer
+    from crosscheck.training.initialization_causes import explain_initializer
 
-    lines = ["# A gallery of mistakes", "", "Each is planted in a correct layer; what follows it is the "
-             "report of `crosscheck.check`, as a notebook shows it.", ""]  # fmt: skip
+    lines = ["# A gallery of mistakes", "", "For each family of the catalogue a typical mistake, planted "
+             "in a correct layer; what follows it is the report of `crosscheck.check`, as a notebook "
+             "shows it.", ""]  # fmt: skip
+    styled = False
     for mistake in MISTAKES:
         report = crosscheck.check(mistake.layer, mistake.wrong, **mistake.arguments)
         assert report.verdict is crosscheck.Verdict.DISAGREE, mistake
-        source = textwrap.dedent(inspect.getsource(mistake.wrong))
-        lines += [f"## {mistake.family}: {mistake.what}", "", "```python", source.rstrip(), "```", "",
-                  "```{raw} html", to_fragment(report).replace("\n\n", "\n"), "```", ""]  # fmt: skip
+        shown = to_fragment(report).replace("\n\n", "\n")
+        if styled:  # once is enough for a page
+            shown = re.sub(r"<style>.*?</style>", "", shown, count=1, flags=re.S)
+        styled = True
+        title = mistake.family.replace("_", " ").capitalize()
+        lines += [f"## {title}: {mistake.what}", "", *_code(mistake.source),
+                  "```{raw} html", shown, "```", ""]  # fmt: skip
+    lines += ["## Initialisers", "", "They are random: what is checked is the distribution that they draw "
+              "from.", ""]  # fmt: skip
+    for name, what, draw, _ in INITIALISERS:
+        lines += [f"### `{name}`: {what}", "", *_code(draw), "```text",
+                  *map(str, check_initializer(name, draw)), "",
+                  f"Probably {explain_initializer(name, draw)}", "```", ""]  # fmt: skip
     return "\n".join(lines)
+
+
+def _code(thing: Any) -> list[str]:
+    source = textwrap.dedent(inspect.getsource(thing))
+    return ["```python", source.rstrip(), "```", ""]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ cause means adding a `Rule` to the file of its section.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosscheck.causes import (
+    gathering,
     operands,
     patterns,
+    places,
     raised,
     reduction,
     scale,
@@ -25,7 +26,7 @@ from crosscheck.causes import (
     state,
     windows,
 )
-from crosscheck.causes.evidence import Evidence, View, gather, trusted
+from crosscheck.causes.evidence import Evidence, View, attempt, gather, trusted
 from crosscheck.causes.rule import CERTAINTIES, Diagnosis, Rule
 from crosscheck.comparison import Comparison
 from crosscheck.derivative import describe_region
@@ -45,6 +46,8 @@ RULES: tuple[Rule, ...] = (
     *windows.RULES,
     *scale.RULES,
     *sequences.RULES,
+    *places.RULES,
+    *gathering.RULES,
     *patterns.RULES,
 )
 
@@ -115,7 +118,8 @@ def diagnose(evidence: Evidence) -> tuple[Rule, Diagnosis] | None:
         for rule in RULES:
             if evidence.finding.code not in rule.codes:
                 continue
-            diagnosis = _try(rule, evidence)
+            failed = f"look for a cause, the rule {rule.slug!r} of {evidence.quantity} failed"
+            diagnosis = attempt(rule.test, evidence, failed)
             if diagnosis is None:
                 continue
             if diagnosis.certainty == CERTAINTIES[0]:
@@ -123,18 +127,6 @@ def diagnose(evidence: Evidence) -> tuple[Rule, Diagnosis] | None:
             if best is None or _rank(diagnosis) < _rank(best[1]):
                 best = rule, diagnosis
     return best
-
-
-def _try(rule: Rule, evidence: Evidence) -> Diagnosis | None:
-    """A rule's answer. A hint that cannot be computed costs the hint, never the report."""
-    try:
-        return rule.test(evidence)
-    except Exception as error:
-        what = f"the rule {rule.slug!r} failed on {evidence.finding.quantity}: {error!r}"
-        warnings.warn(
-            f"crosscheck could not look for a cause: {what}", RuntimeWarning, stacklevel=2
-        )
-        return None
 
 
 def _rank(diagnosis: Diagnosis) -> int:

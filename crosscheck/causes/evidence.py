@@ -7,10 +7,11 @@ gradient, other options. A mistake is proved where that equals what the subject 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +34,9 @@ ALIKE = {"float64": 1e-9, "float32": 1e-4}
 WRONG_VIEWS, RIGHT_VIEWS = 6, 3
 #: Fewer compared elements than this prove nothing: one number fits many formulas.
 ENOUGH = 4
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 
 #: From a view to what the quantity would be, or None where that cannot be said.
 WhatIf = Callable[["View"], "Array | None"]
@@ -267,6 +271,22 @@ def _same(view: View, what_if: Array | None) -> bool:
     if not np.any(expected):
         return not np.any(np.abs(what_if) > ALIKE[view.case.dtype])
     return view.alike(what_if, expected)
+
+
+def attempt(question: Callable[[_Asked], _Answer], about: _Asked, what: str) -> _Answer | None:
+    """An answer, or None with a warning: a hint that cannot be had costs the hint, never the report.
+
+    Args:
+        question: a rule's test, a convention's answer.
+        about: what it is asked of.
+        what: what could not be done, as the end of "crosscheck could not …".
+    """
+    try:
+        return question(about)
+    except Exception as error:
+        text = f"crosscheck could not {what}: {error!r}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return None
 
 
 def trusted(panel: Panel) -> Implementation | None:

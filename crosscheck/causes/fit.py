@@ -1,4 +1,4 @@
-"""Ratios fitted over several sizes: k · N^a · C^b, and named in axis names."""
+"""Ratios fitted over several sizes: k · N^a · C^b, a root of a size too, named in axis names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crosscheck.spec import Problem
 #: Two ratios are the same number up to this.
 SAME = 1e-6
 #: The powers of a size that a normalisation goes wrong by.
-POWERS = (1, -1, 2, -2)
+POWERS = (1, -1, 2, -2, 0.5, -0.5)
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Fit:
     """
 
     number: float
-    powers: Mapping[str, int]
+    powers: Mapping[str, float]
     cases: int
 
     def __str__(self) -> str:
-        over = [f"{n}{_power(-p)}" for n, p in self.powers.items() if p < 0]
-        times = [f"{n}{_power(p)}" for n, p in self.powers.items() if p > 0]
+        over = [_power(n, -p) for n, p in self.powers.items() if p < 0]
+        times = [_power(n, p) for n, p in self.powers.items() if p > 0]
         top = "·".join(times)
         if not np.isclose(self.number, 1, rtol=SAME):
             top = f"{number(self.number)}·{top}" if top else number(self.number)
@@ -111,8 +111,8 @@ def number(k: float) -> str:
     return f"{k:.4g}"
 
 
-def _power(power: int) -> str:
-    return {1: "", 2: "²"}[power]
+def _power(name: str, power: float) -> str:
+    return {0.5: f"√{name}", 1: name, 2: f"{name}²"}[power]
 
 
 def _constant(numbers: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bool:

@@ -10,14 +10,10 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
+from crosscheck.causes.scale import ratios
 from crosscheck.spec import Array
-
-
-def _proved(evidence: Evidence, says: str, why: str, **facts: Any) -> Diagnosis:
-    count = len(evidence.views)
-    where = f"in all {count} cases looked at" if count > 1 else "in the case looked at"
-    return Diagnosis(evidence.certainty, says, (f"{why}, {where}.",), facts)
+from crosscheck.tolerance import quantities
 
 
 def ones(view: View) -> Array | None:
@@ -28,7 +24,7 @@ def ones(view: View) -> Array | None:
 def _ignored(evidence: Evidence) -> Diagnosis | None:
     if not evidence.quantity.startswith("grad_") or not evidence.explains(ones):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the upstream gradient is ignored: it equals the gradient for an upstream gradient of ones.",
         "it equals what the right layer gives for an upstream gradient of ones",
@@ -41,7 +37,7 @@ def _upstream(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the upstream gradient is returned unchanged: the layer's own derivative is missing.",
         "it equals the upstream gradient in every element",
@@ -57,7 +53,7 @@ def _twice(evidence: Evidence) -> Diagnosis | None:
     ]
     if evidence.first(squared) is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "the upstream gradient is multiplied in twice.",
         "it equals what the right layer gives for the square of the upstream gradient",
@@ -81,7 +77,7 @@ def _gradient_for_parameter(evidence: Evidence) -> Diagnosis | None:
     name = evidence.first((n, swapped(n)) for n in names)
     if name is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         f"grad_{name} stands where {name} belongs.",
         f"it equals what the right layer gives with grad_{name} in the place of {name}",
@@ -127,7 +123,7 @@ def _of_flipped(evidence: Evidence) -> Diagnosis | None:
     if found is None:
         return None
     name, how = found
-    return _proved(
+    return proved(
         evidence,
         f"{name} is taken {how}.",
         f"it equals what the right layer gives with {name} {how}",
@@ -143,6 +139,31 @@ def _axes(axes: tuple[int, ...]) -> str:
 def _orders(array: Array) -> list[tuple[int, ...]]:
     same = tuple(range(array.ndim))
     return [axes for axes in permutations(same) if axes != same] if 2 <= array.ndim <= 5 else []
+
+
+def _of_another(evidence: Evidence) -> Diagnosis | None:
+    """The right answer to another question: two gradients, or two outputs, exchanged."""
+    if not evidence.views or evidence.views[0].right is None or ratios(evidence) is not None:
+        return None  # a multiple of the right one is named by its factor
+    names = quantities(evidence.views[0].right)
+    gradient = evidence.quantity.startswith("grad_")
+    other = evidence.first(
+        (name, partial(_another, name=name))
+        for name in names
+        if name != evidence.quantity and name.startswith("grad_") == gradient
+    )
+    if other is None:
+        return None
+    return proved(
+        evidence,
+        f"it is {other}, under the wrong name.",
+        f"it equals the right {other}",
+        other=other,
+    )
+
+
+def _another(view: View, name: str) -> Array | None:
+    return None if view.right is None else quantities(view.right).get(name)
 
 
 def _transposed(evidence: Evidence) -> Diagnosis | None:
@@ -164,7 +185,7 @@ def _transposed(evidence: Evidence) -> Diagnosis | None:
             for v in evidence.right_views
         ):
             how = "transposing it" if len(axes) == 2 else f"permuting its axes to {axes}"
-            return _proved(
+            return proved(
                 evidence, f"transposed: {how} makes it agree.", f"{how} makes it agree", how=how
             )
     return None
@@ -180,7 +201,7 @@ def _reversed(evidence: Evidence) -> Diagnosis | None:
                 lambda v, got, a=axes: np.flip(got, a) if got.ndim > max(a) else None  # type: ignore[misc]
             ):
                 where = _axes(axes)
-                return _proved(
+                return proved(
                     evidence,
                     f"the order along {where} is reversed: flipping it makes it agree.",
                     f"flipping it along {where} makes it agree",
@@ -212,7 +233,7 @@ def _reshaped(evidence: Evidence) -> Diagnosis | None:
     )
     if axes is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "reshaped where it should be transposed: the right numbers in the wrong places.",
         f"it equals the right one with its axes in the order {axes}, read back in the old shape",
@@ -229,7 +250,7 @@ def _of_output(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the derivative is taken at the output instead of at the input.",
         "it equals the right gradient at another point: the output in the place of the input",
@@ -239,14 +260,19 @@ def _of_output(evidence: Evidence) -> Diagnosis | None:
 def _of_input(evidence: Evidence) -> Diagnosis | None:
     """A derivative written in the output, as y (1 − y), that was given the input."""
 
-    def along(axis: int | None) -> WhatIf:
-        return lambda v: v.x * (v.u - (v.u * v.x).sum(axis=axis, keepdims=True))
+    def along(axis: int, sign: int = 1) -> WhatIf:
+        return lambda v: sign * v.x * (v.u - (v.u * v.x).sum(axis=axis, keepdims=True))
+
+    def logarithm(axis: int) -> WhatIf:
+        return lambda v: v.u - np.exp(v.x) * v.u.sum(axis=axis, keepdims=True)
 
     formulas: list[tuple[Any, WhatIf]] = [
         ("1 − y²", lambda v: v.u * (1 - v.x * v.x)),
         ("y (1 − y)", lambda v: v.u * v.x * (1 - v.x)),
         ("y", lambda v: v.u * v.x),
         *((f"y (G − Σ G y) along axis {a}", along(a)) for a in (-1, -2, 0)),
+        *((f"−y (G − Σ G y) along axis {a}", along(a, -1)) for a in (-1, -2, 0)),
+        *((f"G − exp(y) Σ G along axis {a}", logarithm(a)) for a in (-1, -2, 0)),
         ("y + 1", lambda v: np.where(v.x > 0, v.u, v.u * (v.x + 1))),
     ]
     if not evidence.views or not evidence.quantity.startswith("grad_"):
@@ -258,7 +284,7 @@ def _of_input(evidence: Evidence) -> Diagnosis | None:
     formula = evidence.first(formulas)
     if formula is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         f"the derivative {formula} is meant of the output y, but was given the input.",
         f"it equals the upstream gradient times {formula} with the input for y",
@@ -269,7 +295,7 @@ def _of_input(evidence: Evidence) -> Diagnosis | None:
 def _one_minus(evidence: Evidence) -> Diagnosis | None:
     if evidence.quantity.startswith("grad_") or not evidence.repairs(lambda v, got: 1 - got):
         return None
-    return _proved(
+    return proved(
         evidence,
         "it is 1 minus the right output: a sign is lost, as in 1/(1+exp(x)).",
         "1 minus it is right",
@@ -283,7 +309,7 @@ def _input_sign(evidence: Evidence) -> Diagnosis | None:
 
     if evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "the sign of the input is lost: it is right for −x.",
         "it equals what the right layer gives for −x",
@@ -302,7 +328,7 @@ def _left_out(evidence: Evidence) -> Diagnosis | None:
     if found is None:
         return None
     name, value = found
-    return _proved(
+    return proved(
         evidence,
         f"{name} is left out: it is as if {name} were {value:g}.",
         f"it equals what the right layer gives with {name} = {value:g}",
@@ -321,12 +347,14 @@ def _several(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.views or (len(evidence.views) < 2 and not evidence.right_views):
         return None
+    if ratios(evidence) is not None:
+        return None  # a multiple of the right one is named by its factor
     found = evidence.first(candidates())
     if found is None:
         return None
     name, size = found
     times = {"-1": "with the wrong sign", "2": "twice"}.get(size, f"{size} times, not once")
-    return _proved(
+    return proved(
         evidence,
         f"{name} is taken {times}.",
         f"it equals what the right layer gives with {size} times {name}",
@@ -351,6 +379,14 @@ RULES = (
         "What is this layer's own derivative, and where is it multiplied in?",
         "{q} is the upstream gradient itself. Multiply it by the layer's derivative. A softmax "
         "may pass it on only when it is fused with the loss behind it.",
+    ),
+    Rule(
+        "another-quantity",
+        "right, but under the name of another: two gradients exchanged",
+        _of_another,
+        "In which order does backward return its gradients, and in which does forward take its "
+        "arguments?",
+        "What is given as {q} is {other}. Return gradients in the order of forward's arguments.",
     ),
     Rule(
         "transposed",

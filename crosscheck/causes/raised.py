@@ -24,6 +24,13 @@ MODERN = {
 }  # fmt: skip
 
 
+#: Recurrent layer → the gates' letters, as they may be called, in the order of the blocks.
+GATES = {
+    "LSTM": ("ifgo", "ifco", "ifuo"),
+    "GRU": ("rzn", "rzh", "ruc"),
+}
+
+
 def _text(evidence: Evidence) -> str:
     return evidence.said[0] if evidence.said else ""
 
@@ -72,6 +79,36 @@ def _removed(evidence: Evidence) -> Diagnosis | None:
         (f"NumPy raised: {_head(evidence).partition('raised ')[2]}",),
         {"name": name, "modern": modern},
     )
+
+
+def _gates(evidence: Evidence) -> Diagnosis | None:
+    """A recurrent layer that has an array for each gate, where one array of all is set."""
+    name = evidence.wrong_cases[0].problem.layer.name.removesuffix("Cell")
+    found = re.search(
+        r"has no attribute '(?P<name>\w+)' .*its arrays are (?P<own>.*)", _head(evidence)
+    )
+    if found is None or name not in GATES:
+        return None
+    own = set(found["own"].replace(",", " ").split())
+    for gates in GATES[name]:
+        stems = {array[:-1] for array in own if array[-1:] == gates[0]}
+        for stem in sorted(stems, key=lambda s: _unlike(s, found["name"])):
+            if all(stem + gate in own for gate in gates):
+                listed = ", ".join(stem + gate for gate in gates)
+                return Diagnosis(
+                    "likely",
+                    f"it keeps an array for each gate ({listed}), as flax and many tutorials do; here "
+                    "the gates are the blocks of one array.",
+                    (f"{found['name']} is not there, but {listed} are.",),
+                    {"name": found["name"], "listed": listed},
+                )
+    return None
+
+
+def _unlike(stem: str, name: str) -> tuple[bool, bool, str]:
+    """Orders W_i before W_h and b_i for ``weight_ih``."""
+    kind, _, side = name.partition("_")
+    return (stem[:1].lower() == "b") != (kind == "bias"), not stem.endswith(side[:1]), stem
 
 
 def _read_only(evidence: Evidence) -> str | None:
@@ -167,6 +204,15 @@ RULES = (
         _matches(r"NotImplementedError", "this part is not written yet."),
         "Is this the part that you still want to write?",
         "A NotImplementedError stands there: write the method.",
+        RAISED,
+    ),
+    Rule(
+        "separate-gates",
+        "an array for each gate of a recurrent layer",
+        _gates,
+        "How many arrays does the layer have, and how many matrix products does a step need?",
+        "Stack the gates: {name} = np.concatenate([{listed}]), and cut its gradient up in the same "
+        "order. A property {name} with a setter that cuts it up does it without another change.",
         RAISED,
     ),
     Rule(

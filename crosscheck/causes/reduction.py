@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.spec import Array
 
 
@@ -36,12 +35,19 @@ def summed(evidence: Evidence) -> tuple[int, ...] | None:
     more = first.got.ndim - first.expected.ndim
     if more <= 0:
         return None
-    for axes in combinations(range(first.got.ndim), more):
-        if evidence.repairs(
-            lambda v, got, a=axes: got.sum(axis=a) if got.ndim > max(a) else None  # type: ignore[misc]
-        ):
-            return axes
+    most = first.got.ndim if first.expected.size == 1 else more  # one number for all: of any axes
+    for count in range(more, most + 1):
+        for axes in combinations(range(first.got.ndim), count):
+            if evidence.repairs(partial(_sum_over, axes=axes)):
+                return axes
     return None
+
+
+def _sum_over(view: View, got: Array, axes: tuple[int, ...]) -> Array | None:
+    if got.ndim <= max(axes) or view.expected is None:
+        return None
+    found = np.asarray(got.sum(axis=axes))
+    return found.reshape(view.expected.shape) if found.size == view.expected.size == 1 else found
 
 
 def _batched(view: View) -> bool:
@@ -76,7 +82,7 @@ def _over(evidence: Evidence, *, batch: bool) -> Diagnosis | None:
 def _extra_axis(evidence: Evidence) -> Diagnosis | None:
     def reshape(view: View, got: Array) -> Array | None:
         right = view.expected
-        if right is None or got.size != right.size or got.ndim < right.ndim:
+        if right is None or got.size != right.size:
             return None
         return None if got.shape == right.shape else got.reshape(right.shape)
 
@@ -87,7 +93,7 @@ def _extra_axis(evidence: Evidence) -> Diagnosis | None:
     shapes = f"{first.got.shape}, should be {first.expected.shape}"
     if all(v.problem.sizes.get("batch") == 1 for v in evidence.views) and not evidence.right_cases:
         return None  # of one sample nobody can say whether it is the axis or the sum
-    return _proved(
+    return proved(
         evidence,
         f"right values in the wrong shape: {shapes}. An update with it would broadcast.",
         f"reshaped to {first.expected.shape} it agrees",
@@ -139,7 +145,7 @@ def _wrong_axis(evidence: Evidence) -> Diagnosis | None:
     if axes is None:
         return None
     which = ", ".join(map(str, axes)) if isinstance(axes, tuple) else str(axes)
-    return _proved(
+    return proved(
         evidence,
         f"summed or taken along the wrong axis: {which}.",
         f"it equals what is got along axis {which}",
@@ -179,7 +185,7 @@ def _whole(evidence: Evidence) -> Diagnosis | None:
 
     if not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "taken over the whole array instead of along one axis.",
         "it equals what the right layer gives for the whole array as one row",
@@ -202,7 +208,7 @@ def _every_pair(evidence: Evidence) -> Diagnosis | None:
 
     if evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "every prediction is compared with every target: shapes broadcast to (N, N).",
         "it equals the loss of all N² pairs of the batch",

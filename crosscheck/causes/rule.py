@@ -67,3 +67,17 @@ class Rule:
     question: str
     answer: str
     codes: Sequence[str] = VALUES
+
+
+def proved(evidence: Evidence, says: str, why: str, **facts: Any) -> Diagnosis:
+    """What is said of a mistake that gives what was given, in every view.
+
+    Args:
+        evidence: whose views it was computed on; few numbers make it no more than likely.
+        says: the mistake, as the end of "Probably …".
+        why: what equals what.
+        facts: for the rule's question and answer.
+    """
+    count = len(evidence.views)
+    where = f"in all {count} cases looked at" if count > 1 else "in the case looked at"
+    return Diagnosis(evidence.certainty, says, (f"{why}, {where}.",), facts)

@@ -11,6 +11,9 @@ from crosscheck.causes.fit import SAME, Fit, fit, number, sizes_of
 from crosscheck.causes.rule import Diagnosis, Rule
 from crosscheck.spec import Array
 
+#: A gradient as small as this is 0 up to rounding, as that of a softmax over one score.
+ZERO = 1e-12
+
 
 def ratio(view: View) -> float | None:
     """k, if got = k · expected in every element; by least squares, then checked."""
@@ -38,8 +41,15 @@ def fitted(evidence: Evidence) -> Fit | None:
     wrong = ratios(evidence)
     if wrong is None or not evidence.enough:
         return None
-    problems = [v.problem for v in (*evidence.views, *evidence.right_views)]
-    return fit(wrong + [1.0] * len(evidence.right_views), [sizes_of(p) for p in problems])
+    right = [v for v in evidence.right_views if _tells(v)]
+    problems = [v.problem for v in (*evidence.views, *right)]
+    return fit(wrong + [1.0] * len(right), [sizes_of(p) for p in problems])
+
+
+def _tells(view: View) -> bool:
+    """Whether a factor would show: zero times anything is right."""
+    expected = view.expected
+    return expected is not None and bool(np.max(np.abs(expected), initial=0.0) > ZERO)
 
 
 def _seen(evidence: Evidence) -> str:
@@ -109,7 +119,8 @@ def _option(evidence: Evidence) -> Diagnosis | None:
                 continue
             if all(np.isclose(k, form(o), rtol=SAME) for k, o in zip(known, values, strict=True)):
                 # With one plain number the option may be a coincidence; a probability is none.
-                plain = number(known[0]) in ("1/2", "2", "-1") and name != "p"
+                probable = name == "p" and values[0] < 1
+                plain = number(known[0]) in ("1/2", "2", "-1") and not probable
                 certain = "proved" if len(set(values)) > 1 or not plain else "likely"
                 expression = text.format(o=name)
                 return Diagnosis(
@@ -126,7 +137,7 @@ def _size(sign: int) -> Callable[[Evidence], Diagnosis | None]:
 
     def test(evidence: Evidence) -> Diagnosis | None:
         found = fitted(evidence)
-        if found is None or not found.powers:
+        if found is None or not found.powers or _rooted(found):
             return None
         signs = {int(np.sign(p)) for p in found.powers.values()}
         if (signs == {1, -1}) != (sign == 0) or (sign and signs != {sign}):
@@ -147,10 +158,40 @@ def _size(sign: int) -> Callable[[Evidence], Diagnosis | None]:
     return test
 
 
+def _rooted(found: Fit) -> bool:
+    return any(abs(power) < 1 for power in found.powers.values())
+
+
+def _root(evidence: Evidence) -> Diagnosis | None:
+    found = fitted(evidence)
+    if found is None or not _rooted(found):
+        return None
+    return Diagnosis(
+        "proved" if found.cases > 2 else "likely",
+        f"a factor of {found}, over all sizes: a scale by the root of a size is left out, or taken "
+        "twice.",
+        (_seen(evidence) + f": {found} fits all {found.cases} cases.",),
+        {"factor": str(found), "sizes": " and ".join(found.powers)},
+    )
+
+
 def _difference(view: View) -> Array | None:
     if view.got is None or view.expected is None or view.got.shape != view.expected.shape:
         return None
     return np.asarray(view.got.astype(np.float64) - view.expected)
+
+
+def _magnitude(evidence: Evidence) -> Diagnosis | None:
+    """got = |expected|."""
+    if not evidence.enough or not evidence.explains(
+        lambda v: None if v.expected is None else np.abs(v.expected)
+    ):
+        return None
+    return Diagnosis(
+        evidence.certainty,
+        "the sign is lost: it is the magnitude of the right one in every element.",
+        (f"it equals |the right one| in all {len(evidence.views)} cases looked at.",),
+    )
 
 
 def _decay(evidence: Evidence) -> Diagnosis | None:
@@ -241,7 +282,8 @@ def _zero(evidence: Evidence) -> Diagnosis | None:
     for v in evidence.views:
         if v.got is None or v.expected is None or v.got.shape != v.expected.shape:
             return None
-        if np.any(v.got) or not np.any(v.expected):
+        right = float(np.max(np.abs(v.expected), initial=0.0))
+        if not right or float(np.max(np.abs(v.got), initial=0.0)) > ZERO * right:
             return None
     if not evidence.views:
         return None
@@ -276,6 +318,13 @@ RULES = (
         "{q} has the wrong sign. Swap the difference, or multiply by −1.",
     ),
     Rule(
+        "sign-lost",
+        "the magnitude of the right one, as of |x| without its sign",
+        _magnitude,
+        "What is the derivative of |x| for negative x?",
+        "{q} is never negative, and should be. The derivative of |a| is sign(a), not 1.",
+    ),
+    Rule(
         "option-factor",
         "a factor that an option sets, as 1/(1−p) of dropout",
         _option,
@@ -289,6 +338,14 @@ RULES = (
         _constant,
         "Differentiate the formula on paper once more: which number appears in front?",
         "{q} is {k} times the right one. Multiply it by {inverse}.",
+    ),
+    Rule(
+        "root-of-size",
+        "a factor of the root of a size, as the scale of attention",
+        _root,
+        "By which root does the forward pass divide, and where does the backward pass?",
+        "{q} is {factor} times the right one. What is divided by a root in the forward pass, as "
+        "scores by √d, is divided by it in the backward pass too, once.",
     ),
     Rule(
         "multiplied-by-size",

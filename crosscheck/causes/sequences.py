@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from crosscheck.case import Case
 from crosscheck.causes.evidence import Evidence, View, WhatIf
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import VALUES, Diagnosis, Rule, proved
 from crosscheck.spec import Array
 
 #: A Jacobian's diagonal costs a call of an oracle per element.
 MOST_ELEMENTS, LOOKED_AT = 160, 2
+#: Where digits are lost the mean is this many times farther off than where they are not.
+FAR = 10
 
 
 def _diagonal(evidence: Evidence) -> Diagnosis | None:
@@ -36,7 +39,7 @@ def _diagonal(evidence: Evidence) -> Diagnosis | None:
             diagonal[i] = part.ravel()[i]
         if not view.alike(diagonal.reshape(view.u.shape), view.got):
             return None
-    return _proved(
+    return proved(
         evidence,
         "treated as if each output depended on its own input alone: only the diagonal of the "
         "Jacobian is there.",
@@ -99,7 +102,7 @@ def _constant(evidence: Evidence) -> Diagnosis | None:
         return None
     for what in ("mean and variance", "the variance", "the mean"):
         if all(view.alike(dict(_statistics(view)).get(what), view.got) for view in evidence.views):
-            return _proved(
+            return proved(
                 evidence,
                 f"{what} are treated as constants." if " and " in what
                 else f"{what} is treated as a constant.",
@@ -141,7 +144,7 @@ def _later(evidence: Evidence) -> Diagnosis | None:
         return None
     if evidence.first((t, what_if(t)) for t in (0, 1)) is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "what reaches the input through later steps is missing: no gradient flows back in time.",
         "it equals what each step's input gets through that step's output alone",
@@ -180,7 +183,7 @@ def _logits(evidence: Evidence) -> Diagnosis | None:
     name = evidence.first([("difference", difference), ("logarithm", logarithm)])
     if name is None:
         return None
-    return _proved(
+    return proved(
         evidence,
         "the logits are taken for probabilities: the softmax (or sigmoid) of the forward pass is "
         "missing in the backward pass.",
@@ -188,7 +191,87 @@ def _logits(evidence: Evidence) -> Diagnosis | None:
     )
 
 
+def _cancels(evidence: Evidence) -> Diagnosis | None:
+    """A normalization that is wrong only where the mean is large against the spread."""
+
+    def offset(case: Case) -> float:
+        x = case.arrays(memory="plain")[next(iter(case.problem.inputs))].astype(np.float64)
+        return float(np.abs(x.mean()) / max(x.std(), np.finfo(np.float64).tiny))
+
+    if not evidence.wrong_cases or not evidence.right_cases:
+        return None
+    problem = evidence.wrong_cases[0].problem
+    if "Norm" not in problem.layer.name or "eps" not in problem.options:
+        return None
+    least = min(map(offset, evidence.wrong_cases))
+    if not least > FAR * max(map(offset, evidence.right_cases)):
+        return None
+    return Diagnosis(
+        "likely",
+        "digits are lost where the mean is large against the spread, as in E[x²] − E[x]², a "
+        "difference of two large, nearly equal numbers.",
+        (f"it is wrong only where the mean is more than {least:.2g} standard deviations from 0.",),
+    )
+
+
+#: Whose derivative it is → the derivative, written in what the activation gives.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "a sigmoid": lambda y: y * (1 - y),
+    "a tanh": lambda y: 1 - y * y,
+    "a ReLU": lambda y: np.asarray(y > 0, dtype=y.dtype),
+}
+
+
+def _fused(evidence: Evidence) -> Diagnosis | None:
+    """The derivative of an activation that stands before the loss, or behind the layer."""
+
+    def before(view: View, slope: Callable[[Array], Array]) -> Array | None:
+        right = view.expected
+        if right is None or view.of != next(iter(view.problem.inputs)) or view.u.shape:
+            return None
+        return right * slope(view.x) if right.shape == view.x.shape else None
+
+    def behind(view: View, slope: Callable[[Array], Array]) -> Array | None:
+        if view.output is None or not view.u.shape or view.output.shape != view.u.shape:
+            return None
+        return view.would_be(upstream={next(iter(view.upstream)): view.u * slope(view.output)})
+
+    if not evidence.quantity.startswith("grad_"):
+        return None
+    found = evidence.first(
+        ((whose, where), partial(how, slope=slope))
+        for whose, slope in ACTIVATIONS.items()
+        for where, how in (("before it", before), ("behind it", behind))
+    )
+    if found is None:
+        return None
+    whose, where = found
+    return proved(
+        evidence,
+        f"the derivative of {whose} {where} is in it: the layer's own gradient is without it.",
+        f"it equals the right one with the derivative of {whose} {where} multiplied in",
+        whose=whose,
+        where=where,
+    )
+
+
 RULES = (
+    Rule(
+        "activation-fused",
+        "the derivative of a neighbouring activation in a layer's or a loss's gradient",
+        _fused,
+        "Which layer does the factor belong to, and does that layer multiply it in as well?",
+        "In {q} is the derivative of {whose} {where}. Leave it to that layer's backward, or it is "
+        "multiplied in twice. Only a layer that computes both forward has both in its backward.",
+    ),
+    Rule(
+        "variance-cancels",
+        "digits lost in a variance, as E[x²] − E[x]²",
+        _cancels,
+        "How large are E[x²] and E[x]² for numbers around 1000, and how large is their difference?",
+        "Subtract the mean first, then take the mean of the squares: ((x − μ)²).mean().",
+        (*VALUES, "non-finite"),
+    ),
     Rule(
         "statistics-constant",
         "mean or variance treated as constants",

@@ -113,6 +113,10 @@ def _integer(evidence: Evidence) -> Diagnosis | None:
     if not evidence.views:
         return None
     kinds = set()
+    if not any(
+        v.got is not None and (v.got.dtype.kind != "f" or v.got.any()) for v in evidence.views
+    ):
+        return None  # zero says more
     for view in evidence.views:
         got, right = view.got, view.expected
         if got is None or right is None or got.shape != right.shape or right.dtype.kind != "f":
@@ -136,7 +140,7 @@ def _rounded(evidence: Evidence) -> Diagnosis | None:
     plain = [v for v in evidence.views if v.case.dtype == "float64"]
     if not plain or len(plain) != len(evidence.views):
         return None
-    exact = 0
+    exact, half = 0, True
     for view in plain:
         got, right = view.got, view.expected
         if got is None or right is None or got.shape != right.shape or got.dtype != "float64":
@@ -145,15 +149,19 @@ def _rounded(evidence: Evidence) -> Diagnosis | None:
         with np.errstate(all="ignore"):
             error = float(np.max(np.abs(got - right), initial=0.0))
             exact += int(np.array_equal(got.astype(np.float32), got))
+            half = half and np.array_equal(got.astype(np.float16), got)
             somewhere = right != 0
-            touched = float(np.mean((got != right)[somewhere])) if somewhere.any() else 0.0
-        if not 1e-12 * scale < error < 1e-5 * scale or touched < 0.5:
+            felt = np.abs(got - right) > 1e-3 * error
+            touched = float(np.mean(felt[somewhere])) if somewhere.any() else 0.0
+        most = 1e-2 if half else 1e-5
+        if not 1e-12 * scale < error < most * scale or touched < 0.5:
             return None  # rounding spares next to no element
+    dtype = "float16" if half else "float32"
     return Diagnosis(
         "proved" if exact == len(plain) else "possible",
-        "it was float32 on the way: the error is that of rounding to float32.",
+        f"it was {dtype} on the way: the error is that of rounding to {dtype}.",
         (
-            "every number is one that float32 can hold, in a float64 array."
+            f"every number is one that {dtype} can hold, in a float64 array."
             if exact == len(plain)
             else "the error is 1e-12 to 1e-5 of the largest element.",
         ),
@@ -285,8 +293,8 @@ RULES = (
         "float32-inside",
         "rounded to float32 on the way",
         _rounded,
-        "Is there an array or a constant of float32 on the way to {q}?",
-        "{q} was float32 on the way. Keep the input's dtype throughout.",
+        "Is there an array or a constant of float32 or float16 on the way to {q}?",
+        "{q} was rounded on the way. Keep the input's dtype throughout.",
         (*VALUES, "low-precision"),
     ),
 )

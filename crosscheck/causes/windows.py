@@ -1,23 +1,19 @@
-"""Causes in convolution, pooling and padding: where windows lie, overlap and tie."""
+"""Causes in convolution, pooling and padding: where windows lie, and what is in the padding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from crosscheck.causes.evidence import Evidence, View
-from crosscheck.causes.operands import _proved
-from crosscheck.causes.rule import Diagnosis, Rule
+from crosscheck.causes.rule import Diagnosis, Rule, proved
 from crosscheck.families.convolution import each
 from crosscheck.spec import Array, Problem
 
 #: What stands between the brackets of an array: slices, numbers, an ellipsis.
 Index = tuple[Any, ...]
-#: Simulating windows one by one costs a call of an oracle each.
-MOST_WINDOWS, SIMULATED = 150, 2
 
 
 def _space(p: Problem) -> tuple[str, ...]:
@@ -36,60 +32,29 @@ def _numbers(p: Problem, option: str, otherwise: int) -> tuple[int, ...] | None:
     return None if isinstance(value, str) else each(value, n)
 
 
-def _geometry(p: Problem) -> list[tuple[int, int, int, int]] | None:
-    """(kernel, stride, padding, dilation) for every axis of space."""
+def windows(view: View) -> list[list[Array]] | None:
+    """What each output position reads of the input: along every axis of space, indices per window.
+
+    None for a layer without windows, and for a transposed convolution, which writes them.
+    """
+    p, counts = view.problem, view.u.shape[2:]
+    if p.layer.name.startswith("Adaptive"):
+        return [
+            [np.arange(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
+            for size, n in zip(view.x.shape[2:], counts, strict=True)
+        ]
     parts = [_numbers(p, "stride", 1), _numbers(p, "padding", 0), _numbers(p, "dilation", 1)]
     if not _space(p) or None in parts or p.layer.name.startswith("ConvTranspose"):
         return None
-    stride, padding, dilation = (part or () for part in parts)
+    if len(counts) != len(_space(p)) or view.x.ndim != view.u.ndim:
+        return None
+    found = []
     kernel = [p.sizes[f"kernel_{axis}"] for axis in _space(p)]
-    return [*zip(kernel, stride, padding, dilation, strict=True)]
-
-
-def _assigned(view: View, *, backwards: bool) -> Array | None:
-    """The gradient of x if every window overwrote what the windows before it left."""
-    geometry, expected = _geometry(view.problem), view.expected
-    if geometry is None or expected is None or view.of != "x":
-        return None
-    counts = view.u.shape[2:]
-    positions = [*product(*map(range, counts))]
-    if not len(counts) == len(geometry) == expected.ndim - 2 or len(positions) > MOST_WINDOWS:
-        return None
-    name = next(iter(view.upstream))
-    total = np.zeros(expected.shape, expected.dtype)
-    for position in reversed(positions) if backwards else positions:
-        alone = np.zeros_like(view.u)
-        at: Index = (..., *position)
-        alone[at] = view.u[at]
-        part = view.would_be(upstream={name: alone})
-        if part is None:
-            return None
-        where: list[Array] = []
-        for i, (k, s, pad, d), size in zip(position, geometry, expected.shape[2:], strict=True):
-            touched = i * s - pad + d * np.arange(k)
-            where.append(touched[(touched >= 0) & (touched < size)])
-        region: Index = np.ix_(*map(np.arange, expected.shape[:2]), *where)
-        total[region] = part[region]
-    return total
-
-
-def _overlap(evidence: Evidence) -> Diagnosis | None:
-    views = sorted(evidence.views, key=lambda v: v.u.size)[:SIMULATED]
-    if not views or evidence.quantity != "grad_x" or _geometry(views[0].problem) is None:
-        return None
-    if evidence.shapes_differ:
-        return None
-    for backwards in (False, True):
-        if all(view.alike(_assigned(view, backwards=backwards), view.got) for view in views):
-            return Diagnosis(
-                evidence.certainty,
-                "where windows overlap the last one overwrites the others: = stands for +=.",
-                (
-                    f"it equals what is left when each window overwrites the one before, in "
-                    f"{len(views)} cases.",
-                ),
-            )
-    return None
+    sizes = zip(view.x.shape[2:], counts, kernel, *(part or () for part in parts), strict=True)
+    for size, n, k, s, pad, d in sizes:
+        touched = [i * s - pad + d * np.arange(k) for i in range(n)]
+        found.append([t[(t >= 0) & (t < size)] for t in touched])
+    return found
 
 
 def _offset(evidence: Evidence) -> Diagnosis | None:
@@ -105,7 +70,7 @@ def _offset(evidence: Evidence) -> Diagnosis | None:
         before: Index = (..., *(slice(0, n - p) for n, p in sizes))
         if not view.alike(got[behind], right[before]):
             return None
-    return _proved(
+    return proved(
         evidence,
         "the padding is cut off at one side only: everything is shifted by the padding.",
         "moved by the padding it agrees, as far as the two overlap",
@@ -124,7 +89,7 @@ def _zero_padding(evidence: Evidence) -> Diagnosis | None:
 
     if evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    return _proved(
+    return proved(
         evidence,
         "max pooling pads with zeros: where a window is all negative, the padding wins.",
         "it equals the right pooling of the input padded with zeros",
@@ -152,7 +117,7 @@ def _kernel_swapped(evidence: Evidence) -> Diagnosis | None:
             fits = fits and view.alike(view.would_be(turned, sizes=sizes), view.got)
         if fits:
             names = f"{one} and {other}"
-            return _proved(
+            return proved(
                 evidence,
                 f"{names} are exchanged.",
                 "it equals the right output for the kernel turned on its side",
@@ -161,26 +126,28 @@ def _kernel_swapped(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
-def _ties(evidence: Evidence) -> Diagnosis | None:
-    """Wrong only where several elements of a window are the largest."""
-    tied = [v for v in evidence.views if "tie" in v.case.kind]
-    if not tied or len(tied) < len(evidence.views) or not evidence.right_cases:
+def _padding_dropped(evidence: Evidence) -> Diagnosis | None:
+    """A padding that copies elements: what comes back to the copies is cut off."""
+
+    def what_if(view: View) -> Array | None:
+        pads = view.problem.options.get("padding")
+        if "Pad" not in view.problem.layer.name or not isinstance(pads, tuple):
+            return None
+        middle: list[slice] = []  # the last axis comes first, as (before, after)
+        for axis, (before, after) in enumerate(zip(pads[::2], pads[1::2], strict=True), start=1):
+            size = view.u.shape[-axis]
+            middle.insert(0, slice(max(before, 0), size - max(after, 0)))
+        inside: Index = (..., *middle)
+        kept = np.zeros_like(view.u)
+        kept[inside] = view.u[inside]
+        return view.would_be(upstream={next(iter(view.upstream)): kept})
+
+    if not evidence.quantity.startswith("grad_") or not evidence.explains(what_if):
         return None
-    if evidence.shapes_differ or any(v.got is None or v.expected is None for v in tied):
-        return None
-    more = all(float(np.sum(v.got)) != float(np.sum(v.expected)) for v in tied)  # type: ignore[arg-type]
-    says = (
-        "every one of several equal maxima gets the whole gradient."
-        if more
-        else "of several equal maxima another one gets the gradient: a convention."
-    )
-    return Diagnosis(
-        "likely",
-        says,
-        (
-            "it is wrong only where elements of a window are equal, and right in "
-            f"{len(evidence.right_cases)} cases without ties.",
-        ),
+    return proved(
+        evidence,
+        "the padding's gradient is cut off: it belongs to the elements that the padding copies.",
+        "it equals the right gradient for an upstream gradient that is 0 in the padding",
     )
 
 
@@ -207,17 +174,10 @@ RULES = (
         "{names} are exchanged. Unpack shapes as (batch, channels, height, width).",
     ),
     Rule(
-        "ties",
-        "equal maxima in a window",
-        _ties,
-        "What happens to {q} if two elements of a window are the largest?",
-        "Give the gradient to one of them, the first: use argmax, not a comparison with the maximum.",
-    ),
-    Rule(
-        "overlap-overwritten",
-        "= instead of += where windows overlap",
-        _overlap,
-        "What becomes of an input element that two windows have read?",
-        "Add up: grad_x[...] += …, since each window that read an element adds to its gradient.",
+        "padding-dropped",
+        "the gradient of copied padding cut off",
+        _padding_dropped,
+        "Where do the numbers in the padding come from, and what does the loss say of them?",
+        "Every padded element is a copy of one of the input: add its gradient to that element's.",
     ),
 )

@@ -59,7 +59,17 @@ def finish(
     json_file: str | None,
     save: str | None,
     seconds: float | None = None,
+    most: int | None = None,
 ) -> int:
+    """Print the reports, write what was asked for, and give the exit code.
+
+    Args:
+        reports: in the order in which they are shown.
+        console: where to.
+        json_file, save: where JSON and failing cases go.
+        seconds: what it took, where that is not the sum of the reports'.
+        most: how many layers the table shows one by one.
+    """
     from crosscheck.comparison import Verdict
     from crosscheck.report.text import show, summary_table
 
@@ -77,7 +87,12 @@ def finish(
                 show(report, console)
                 _save(report, save, console)
                 console.print()
-        console.print(summary_table(reports))
+        console.print(summary_table(reports, most))
+        if most is not None and len(reports) > most:
+            console.print(
+                "A row for each family, of the layers that agree; -v prints a row for each layer.",
+                style="dim",
+            )
         _remarks(reports, console, seconds)
     if Verdict.DISAGREE in verdicts:
         return exit_codes.DISAGREE

@@ -17,6 +17,9 @@ from crosscheck.cli.options import (
 )
 from crosscheck.cli.output import finish, progress
 
+#: How many layers fit a screen; more are shown by family.
+ROWS = 40
+
 
 @click.command()
 @click.argument("layers", nargs=-1, metavar="[LAYER]...", shell_complete=complete_layers)
@@ -65,6 +68,9 @@ from crosscheck.cli.output import finish, progress
     metavar="DIR",
     help="Keep compiled programs in DIR for the next run. Loading runs them: a folder of your own.",
 )
+@click.option(
+    "--verbose", "-v", is_flag=True, help=f"A row for each layer, with more than {ROWS} layers too."
+)
 def run(
     layers: tuple[str, ...],
     against: tuple[str, ...] | None,
@@ -78,6 +84,7 @@ def run(
     save: str,
     jobs: int | None,
     cache: str | None,
+    verbose: bool,
 ) -> int:
     """The main job: reference_nn's layers against PyTorch, JAX and numeric differentiation."""
     from crosscheck.families import catalogue
@@ -100,4 +107,5 @@ def run(
     started = time.perf_counter()
     with progress(len(wanted)) as (console, advance):
         reports = check_all(wanted, arguments, jobs=jobs, done=lambda name: advance(name, 1))
-    return finish(reports, console, json_file, save, time.perf_counter() - started)
+    most = None if verbose else ROWS
+    return finish(reports, console, json_file, save, time.perf_counter() - started, most)

@@ -7,7 +7,6 @@ other, and the one under which everything agrees is reported, with what to chang
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosscheck.case import Case
-from crosscheck.causes.evidence import View, trusted
+from crosscheck.causes.evidence import View, attempt, trusted
 from crosscheck.comparison import NUMERIC, Comparison, Verdict
 from crosscheck.detective import formulas, layouts
 from crosscheck.detective.alternative import Alternative
+from crosscheck.detective.orders import Order, orders
 from crosscheck.evaluation import Evaluation, Implementation, ImplementationError, NotOffered
 from crosscheck.finding import Finding
 from crosscheck.spec import Array, Problem
@@ -38,6 +38,8 @@ AS_IT_IS = Alternative("as-it-is", "", "", lambda view: view.right)
 SLACK = 10.0
 #: At most this many disagreeing cases have to fit, and this many of those that agree.
 WRONG, RIGHT = 4, 2
+#: What an output shows whose layer reads arrays in another order of axes.
+OUTPUT_WRONG = ("raised", "wrong-shape", "forward-wrong", "non-finite")
 #: Findings that another convention may explain.
 BY_VALUE = (
     "forward-wrong",
@@ -124,23 +126,59 @@ class _Scene:
         self.wrong = set(wrong)
 
     def solve(self) -> Finding | None:
-        """The first alternative that explains everything."""
+        """The first alternative that explains everything, or the first order of axes."""
         if not any(case.id in self.wrong for case in self.cases):
             return None
+        with np.errstate(all="ignore"):
+            return self._by_alternative() or self._by_order()
+
+    def _by_alternative(self) -> Finding | None:
         answers = {case.id: self._subject(case) for case in self.cases}
         if any(answer is None for answer in answers.values()):
             return None
-        witnesses = [trusted(self.panel)]
-        if self.panel.fallback is not None and self.panel.fallback not in witnesses:
-            witnesses.append(self.panel.fallback)
-        with np.errstate(all="ignore"):
-            if any(w is not None and self._fits(AS_IT_IS, w, answers) for w in witnesses):
-                return None  # what can be compared is right: there is nothing to explain
-            for alternative in self._alternatives():
-                for witness in witnesses:
-                    if witness is not None and self._fits(alternative, witness, answers):
-                        return self._finding(alternative, answers)
+        asked = (trusted(self.panel), self.panel.fallback)
+        witnesses = [w for w in dict.fromkeys(asked) if w is not None]
+        if any(self._fits(AS_IT_IS, w, answers) for w in witnesses):
+            return None  # what can be compared is right: there is nothing to explain
+        for alternative in self._alternatives():
+            for witness in witnesses:
+                if self._fits(alternative, witness, answers):
+                    return self._finding(alternative, answers)
         return None
+
+    def _by_order(self) -> Finding | None:
+        """The subject is given its arrays in another order of axes."""
+        outputs = self.cases[0].problem.outputs
+        if not any(f.quantity in outputs and f.code in OUTPUT_WRONG for f in self.findings):
+            return None
+        for order in orders(self.cases[0].problem):
+            agreeing = [
+                name
+                for name, witness in {**self.panel.oracles, "": self.panel.fallback}.items()
+                if witness and all(self._right_in(order, case, witness) for case in self.cases)
+            ]
+            if agreeing:
+                meant = Alternative(
+                    "axis-order", order.what, order.change, AS_IT_IS.answer, order.who
+                )
+                return self._told(meant, [*filter(None, agreeing)], "proved")
+        return None
+
+    def _right_in(self, order: Order, case: Case, witness: Implementation) -> bool:
+        try:
+            bound = self.panel.subject.bind(case.problem)
+            found = bound.vjp(
+                order.there(case.arrays(memory="plain")), order.there(case.upstream(memory="plain"))
+            )
+        except (ImplementationError, NotOffered):
+            return False
+        mine, right = order.back(found), View(case, self.quantity, witness).right
+        if mine is None or right is None:
+            return False
+        given, expected = quantities(mine), quantities(right)
+        return set(given) == set(expected) and all(
+            self._near(case, name, array, expected[name]) for name, array in given.items()
+        )
 
     def _alternatives(self) -> Iterator[Alternative]:
         # Of the case that has the most options set: an option's other values are all tried there.
@@ -173,7 +211,8 @@ class _Scene:
     ) -> bool:
         for case in self.cases:
             mine = answers[case.id]
-            theirs = _answer(alternative, View(case, self.quantity, witness))
+            failed = f"try a convention, {alternative.slug!r} of {case.id} failed"
+            theirs = attempt(alternative.answer, View(case, self.quantity, witness), failed)
             if mine is None or theirs is None:
                 return False
             given, expected = quantities(mine), quantities(theirs)
@@ -199,6 +238,8 @@ class _Scene:
         if not np.array_equal(np.isfinite(one), np.isfinite(other)):
             return False
         both = np.isfinite(one)
+        if one.size and not both.any():
+            return False  # NaN everywhere explains nothing
         scale = float(np.max(np.abs(other[both]), initial=0.0))
         least = 1e-14 * scale if case.dtype == "float64" else 1e-6 * scale
         allowed = SLACK * max(self.tolerance.get((case.id, quantity), least), least)
@@ -216,6 +257,10 @@ class _Scene:
         whole = all(answer is not None and answer.gradients for answer in answers.values())
         if whole and any(Verdict.AGREE in v for v in self.by_numeric.values()):
             agreeing.append("numeric differentiation")
+        certain = "proved" if whole or not self._differentiable() else "likely"
+        return self._told(alternative, agreeing, certain)
+
+    def _told(self, alternative: Alternative, agreeing: Sequence[str], certain: str) -> Finding:
         names = {"torch": "PyTorch", "jax": "JAX"}
         listed = " and ".join(names.get(n, n) for n in agreeing) or "reference_nn"
         subject = self.panel.subject.name
@@ -229,7 +274,7 @@ class _Scene:
             explanation=says,
             comparisons=self.findings[0].comparisons,
             against=self.findings[0].against,
-            certainty="proved" if whole or not self._differentiable() else "likely",
+            certainty=certain,
             evidence=(
                 f"with {alternative.what} all quantities agree in the {len(self.cases)} cases "
                 "looked at; without it they do not.",
@@ -241,18 +286,6 @@ class _Scene:
 
     def _differentiable(self) -> bool:
         return bool(self.cases[0].problem.differentiable)
-
-
-def _answer(alternative: Alternative, view: View) -> Evaluation | None:
-    """An alternative's answer. One that cannot be computed costs the hint, never the report."""
-    try:
-        return alternative.answer(view)
-    except Exception as error:
-        what = f"{alternative.slug!r} failed on {view.case.id}: {error!r}"
-        warnings.warn(
-            f"crosscheck could not try a convention: {what}", RuntimeWarning, stacklevel=2
-        )
-        return None
 
 
 def _few(cases: list[Case], most: int) -> list[Case]:

@@ -79,6 +79,14 @@ def alternatives(problem: Problem) -> Iterator[Alternative]:
             outputs_only(_reset_before),
             "Keras with reset_after=False, ONNX with linear_before_reset=0",
         )
+    if name == "KLDivLoss" and not problem.options.get("log_target"):
+        yield Alternative(
+            "kl-reversed",
+            "the divergence the other way round, of the prediction from the target",
+            "weigh by the target: sum p (log p − log q), where log q is the prediction",
+            _reversed_divergence,
+            "PyTorch takes (log q, p) and gives KL(p‖q); papers write both orders",
+        )
     if name == "Dropout":
         yield Alternative(
             "dropout-not-inverted",
@@ -276,6 +284,14 @@ def _means(problem: Problem) -> Iterator[Alternative]:
             scaled(_one_over_batch, reduction="sum"),
             "optax: a value per sample, then .mean()",
         )
+
+
+def _reversed_divergence(view: View) -> Evaluation | None:
+    """KL(q‖p), the gradients left to the numeric witness."""
+    log_q, p = view.values["prediction"], view.values["target"]
+    with np.errstate(all="ignore"):
+        found = view.ask({"prediction": np.log(p), "target": np.exp(log_q)})
+    return None if found is None else Evaluation(found.outputs, {})
 
 
 def _one_over_batch(view: View) -> float | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import permutations
+from functools import partial
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ def alternatives(problem: Problem) -> Iterator[Alternative]:
         yield from _kernels(problem)
     if "in_proj_weight" in problem.parameters:
         yield from _projections()
+    yield from _exchanges(problem)
     for mask in [n for n in problem.inputs if "mask" in n]:
         keep = (_turned, _same)
         yield Alternative(
@@ -92,6 +94,39 @@ def _states(problem: Problem, family: str) -> Iterator[Alternative]:
             _exchanged,
             "flax carries (c, h), PyTorch (h, c)",
         )
+
+
+def _exchanges(problem: Problem) -> Iterator[Alternative]:
+    """Two inputs of one shape and kind in each other's place."""
+    shapes = problem.shapes()
+    numbers = [n for n, t in problem.inputs.items() if shapes[n] and "mask" not in n]
+    for one, other in combinations(numbers, 2):
+        if shapes[one] == shapes[other]:
+            yield Alternative(
+                "arguments-exchanged",
+                f"{one} and {other} exchanged",
+                f"exchange {one} and {other} where the layer is called",
+                partial(_swapped, one=one, other=other),
+                "Keras and scikit-learn have (y_true, y_pred), PyTorch (prediction, target)"
+                if other == "target"
+                else "",
+            )
+
+
+def _swapped(view: View, one: str, other: str) -> Evaluation | None:
+    found = view.ask(values={one: view.values[other], other: view.values[one]})
+    right = view.right
+    if (
+        found is None
+        or right is None
+        or all(np.array_equal(a, right.outputs[n]) for n, a in found.outputs.items())
+    ):  # |a − b| is |b − a|: nothing that could be told
+        return None
+    back = {one: other, other: one}
+    return Evaluation(
+        found.outputs, {n: found.gradients[m] for n in found.gradients
+                        if (m := back.get(n, n)) in found.gradients}
+    )  # fmt: skip
 
 
 def _exchanged(view: View) -> Evaluation | None:

@@ -59,6 +59,14 @@ class Catalogue(Mapping[str, Layer]):
 catalogue = Catalogue()
 
 
+def family(layer: Layer) -> str:
+    """The family of a layer of the catalogue in words, such as ``transposed convolution``; else ""."""
+    for module in families():
+        if any(layer is own for own in getattr(module, "LAYERS", ())):
+            return module.__name__.rpartition(".")[2].replace("_", " ")
+    return ""
+
+
 def named(name: str) -> Layer:
     """The layer of that name; what a pickled layer of the catalogue is made from."""
     return catalogue[name]

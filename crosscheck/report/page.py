@@ -11,7 +11,9 @@ import numpy as np
 
 from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict
 from crosscheck.errors import UsageError
+from crosscheck.report.following import following
 from crosscheck.report.heatmap import Panel, panels
+from crosscheck.report.where import evidence, worst_elements
 from crosscheck.versions import versions
 
 if TYPE_CHECKING:
@@ -127,7 +129,10 @@ def view(report: Report) -> Mapping[str, Any]:
         "worst": None if worst is None else worst.margin,
         "worst_where": "" if worst is None else f"{worst.quantity} of {worst.case.id}",
         "limit": report.limit,
-        "findings": [_finding(report, finding) for finding in report.findings],
+        "findings": [
+            {**_finding(report, finding), "follows": reason}
+            for finding, reason in zip(report.findings, following(report.findings), strict=True)
+        ],
         "unchecked": report.unchecked(),
         "notes": report.notes,
         "script": _script(report),
@@ -179,7 +184,9 @@ def _mark(group: Sequence[Comparison]) -> Mark:
 
 
 def _finding(report: Report, finding: Finding) -> Mapping[str, Any]:
-    shown = next((c for c in finding.comparisons if c.got is not None), None)
+    shown = evidence(finding)
+    if shown is not None and (shown.got is None or shown.expected is None):
+        shown = None
     return {
         "code": finding.code,
         "quantity": finding.quantity,
@@ -219,17 +226,7 @@ def _elements(shown: Comparison | None) -> list[tuple[str, str, str, str]]:
     """The worst elements: where, got, expected, difference."""
     if shown is None or shown.got is None or shown.expected is None or _shapes(shown):
         return []
-    with np.errstate(all="ignore"):
-        got, expected = (np.asarray(a, np.float64) for a in (shown.got, shown.expected))
-        difference = np.abs(got - expected)
-    order = np.argsort(-np.nan_to_num(difference, nan=np.inf).ravel(), kind="stable")
-    found = []
-    for flat in order[:WORST]:
-        at = tuple(int(i) for i in np.unravel_index(int(flat), got.shape))
-        found.append(
-            (str(list(at)), f"{got[at]:.9g}", f"{expected[at]:.9g}", f"{difference[at]:.3g}")
-        )
-    return found
+    return worst_elements(shown.got, shown.expected, WORST)
 
 
 def _ratios(finding: Finding) -> list[Ratio]:

@@ -24,7 +24,7 @@ from crosscheck.implementations.layout import Layout
 from crosscheck.implementations.torch_module import is_torch
 from crosscheck.report import Report
 from crosscheck.report.source import NoSource, Source
-from crosscheck.report.text import evidence
+from crosscheck.report.where import evidence
 from crosscheck.spec import Array, Problem
 from crosscheck.versions import version
 

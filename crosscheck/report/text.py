@@ -6,14 +6,15 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from crosscheck.comparison import NUMERIC, Comparison, Kind, Verdict, coarse
-from crosscheck.report.where import where
+from crosscheck.comparison import Comparison, Kind, Verdict, coarse
+from crosscheck.families import family
+from crosscheck.report.following import following
+from crosscheck.report.where import evidence, where, worst_elements
 from crosscheck.spec import Array
 
 if TYPE_CHECKING:
@@ -49,8 +50,15 @@ def to_text(report: Report, closing: Sequence[str] = ()) -> str:
 
 def show(report: Report, console: Console, closing: Sequence[str] = ()) -> None:
     """Print a whole report: what is wrong first, and who was asked after it."""
-    for finding in report.findings:
+    consequences: dict[str, list[str]] = {}
+    for finding, reason in zip(report.findings, following(report.findings), strict=True):
+        if reason:
+            consequences.setdefault(reason, []).append(finding.quantity)
+            continue
         _show_finding(finding, console)
+        console.print()
+    for reason, quantities in consequences.items():
+        console.print(f"{reason}: {escape(', '.join(dict.fromkeys(quantities)))}.")
         console.print()
     console.print(headline(report))
     if report.verdict is Verdict.AGREE or not report.findings:
@@ -78,8 +86,13 @@ def headline(report: Report) -> str:
     return f"[bold]{name}[/]{of}: {MARKS[report.verdict]} — against {escape(asked) or 'nobody'}"
 
 
-def summary_table(reports: Sequence[Report]) -> Table:
-    """Layers as rows, witnesses as columns; fits 100 columns."""
+def summary_table(reports: Sequence[Report], most: int | None = None) -> Table:
+    """Layers as rows, witnesses as columns; fits 100 columns.
+
+    Args:
+        reports: of the layers.
+        most: with more layers than that, those that agree are put together, one row a family.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     table.add_column("layer", no_wrap=True, overflow="ellipsis", max_width=26)
     table.add_column("cases", justify="right")
@@ -89,32 +102,54 @@ def summary_table(reports: Sequence[Report]) -> Table:
         table.add_column(name, no_wrap=True)
     table.add_column("worst", justify="right", no_wrap=True)
     table.add_column("limit", justify="right", no_wrap=True)
-    for report in reports:
-        table.add_row(*_row(report, names))
+    for label, group in _groups(reports, most):
+        table.add_row(*_row(label, group, names))
     return table
 
 
-def _row(report: Report, names: Iterable[str]) -> list[str]:
-    worst = report.worst
-    margin = "–" if worst is None or worst.margin is None else f"{worst.margin:.2g}"
-    limit = "–" if report.limit is None else f"{report.limit:.0e}"
-    cells = [escape(report.layer.name), str(len(report.cases)), str(len(report.comparisons))]
-    shown = coarse(report.comparisons)
+def _groups(reports: Sequence[Report], most: int | None) -> list[tuple[str, list[Report]]]:
+    """What stands in each row, and what it is called."""
+    if most is None or len(reports) <= most:
+        return [(report.layer.name, [report]) for report in reports]
+    together: dict[str, list[Report]] = {}
+    for report in reports:
+        agrees = report.verdict is Verdict.AGREE
+        together.setdefault(family(report.layer) if agrees else "", []).append(report)
+    alone = [(report.layer.name, [report]) for report in together.pop("", [])]
+    return [*((f"{name} ({len(group)})", group) for name, group in together.items()), *alone]
+
+
+def _row(label: str, group: Sequence[Report], names: Iterable[str]) -> list[str]:
+    margins = [r.worst.margin for r in group if r.worst is not None and r.worst.margin is not None]
+    limits = [r.limit for r in group if r.limit is not None]
+    cells = [
+        escape(label),
+        str(sum(len(r.cases) for r in group)),
+        str(sum(len(r.comparisons) for r in group)),
+    ]
     for name in (*names, "contract"):
-        mine = [c for c in report.comparisons if report.subject == c.left and c.right == name]
-        wrong = [c for c in mine if c.verdict is Verdict.DISAGREE and c.known is None]
-        if report.witnesses.get(name) in ("not installed", "no twin"):
-            cells.append(f"[dim]{report.witnesses[name]}[/]")
-        elif not mine:
-            own = [c for c in report.comparisons if c.kind is Kind.RAISED]
-            cells.append("[bold red]raised[/]" if own else "[dim]–[/]")
-        elif wrong:
-            cells.append(f"[bold red]{len({c.quantity for c in wrong})} differ[/]")
-        elif count := sum(c.verdict is Verdict.UNCHECKED and id(c) not in shown for c in mine):
-            cells.append(f"[yellow]{count} unchecked[/]")
-        else:
-            cells.append("[green]agree[/]")
-    return [*cells, margin, limit]
+        said = list(dict.fromkeys(_said_by(name, report) for report in group))
+        heard = [word for word in said if not word.startswith("[dim]")]
+        cells.append((heard or said)[0] if len(heard) < 2 else " ".join(heard))
+    cells.append(f"{max(margins):.2g}" if margins else "–")
+    return [*cells, f"{max(limits):.0e}" if limits else "–"]
+
+
+def _said_by(name: str, report: Report) -> str:
+    """What one witness says of a layer, in a word or two."""
+    shown = coarse(report.comparisons)
+    mine = [c for c in report.comparisons if report.subject == c.left and c.right == name]
+    wrong = [c for c in mine if c.verdict is Verdict.DISAGREE and c.known is None]
+    if report.witnesses.get(name) in ("not installed", "no twin"):
+        return f"[dim]{report.witnesses[name]}[/]"
+    if not mine:
+        own = [c for c in report.comparisons if c.kind is Kind.RAISED]
+        return "[bold red]raised[/]" if own else "[dim]–[/]"
+    if wrong:
+        return f"[bold red]{len({c.quantity for c in wrong})} differ[/]"
+    if count := sum(c.verdict is Verdict.UNCHECKED and id(c) not in shown for c in mine):
+        return f"[yellow]{count} unchecked[/]"
+    return "[green]agree[/]"
 
 
 def _show_finding(finding: Finding, console: Console) -> None:
@@ -148,20 +183,6 @@ def _show_finding(finding: Finding, console: Console) -> None:
     )
 
 
-def evidence(finding: Finding) -> Comparison | None:
-    """The comparison that shows a finding best: with both arrays, plain, in float64, the first."""
-
-    def rank(c: Comparison) -> tuple[bool, ...]:
-        return (
-            c.got is None or c.expected is None,
-            c.right == NUMERIC,
-            c.case.memory != "plain",
-            c.case.dtype != "float64",
-        )
-
-    return min(finding.comparisons, key=rank, default=None)
-
-
 def _worst_elements(comparison: Comparison, got: Array, expected: Array) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")
     if got.shape != expected.shape:
@@ -176,14 +197,8 @@ def _worst_elements(comparison: Comparison, got: Array, expected: Array) -> Tabl
         return table
     for column in ("at", f"expected ({comparison.right})", "got", "difference"):
         table.add_column(column, justify="right" if column != "at" else "left")
-    with np.errstate(all="ignore"):
-        difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-    order = np.argsort(-np.nan_to_num(difference, nan=np.inf).ravel(), kind="stable")[:WORST]
-    for flat in order:
-        at = tuple(int(i) for i in np.unravel_index(int(flat), got.shape))
-        table.add_row(
-            escape(str(list(at))), f"{expected[at]:.9g}", f"{got[at]:.9g}", f"{difference[at]:.3g}"
-        )
+    for at, mine, theirs, difference in worst_elements(got, expected, WORST):
+        table.add_row(escape(at), theirs, mine, difference)
     return table
 
 

@@ -1,11 +1,42 @@
-"""Where in an array two answers differ, in the names of its axes."""
+"""Which comparison shows a finding best, and where in its array two answers differ."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from crosscheck.comparison import Comparison
+from crosscheck.comparison import NUMERIC, Comparison
 from crosscheck.spec import Array
+
+if TYPE_CHECKING:
+    from crosscheck.finding import Finding
+
+
+def evidence(finding: Finding) -> Comparison | None:
+    """The comparison that shows a finding best: with both arrays, plain, in float64, the first."""
+
+    def rank(c: Comparison) -> tuple[bool, ...]:
+        return (
+            c.got is None or c.expected is None,
+            c.right == NUMERIC,
+            c.case.memory != "plain",
+            c.case.dtype != "float64",
+        )
+
+    return min(finding.comparisons, key=rank, default=None)
+
+
+def worst_elements(got: Array, expected: Array, count: int) -> list[tuple[str, str, str, str]]:
+    """The elements that differ most, as text: where, got, expected, difference. Equal shapes only."""
+    with np.errstate(all="ignore"):
+        difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    order = np.argsort(-np.nan_to_num(difference, nan=np.inf).ravel(), kind="stable")[:count]
+    places = [tuple(int(i) for i in np.unravel_index(int(flat), got.shape)) for flat in order]
+    return [
+        (str([*at]), f"{got[at]:.9g}", f"{expected[at]:.9g}", f"{difference[at]:.3g}")
+        for at in places
+    ]
 
 
 def axis_names(comparison: Comparison, ndim: int) -> tuple[str, ...]:

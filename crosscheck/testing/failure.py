@@ -19,7 +19,8 @@ from crosscheck.families import catalogue
 from crosscheck.report import Report
 from crosscheck.report.script import to_script
 from crosscheck.report.source import NoSource
-from crosscheck.report.text import evidence, repeat_line, to_text
+from crosscheck.report.text import repeat_line, to_text
+from crosscheck.report.where import evidence
 from crosscheck.testing.settings import Settings
 
 #: A script of up to this many lines is also shown, once for each implementation.

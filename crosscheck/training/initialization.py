@@ -113,15 +113,16 @@ def check_initializer(
         raise unknown("initialiser", name, INITIALIZERS)
     entry = INITIALIZERS[name]
     asked = ("torch", "jax") if witnesses is None else witnesses
-    found = [_fit(entry, "subject" if draw else "reference_nn", _subject(entry, draw, seed))]
+    found = [fit(entry, "subject" if draw else "reference_nn", drawn(entry, draw, seed))]
     if "torch" in asked and installed("torch"):
-        found.append(_fit(entry, "torch", _torch(entry, seed)))
+        found.append(fit(entry, "torch", _torch(entry, seed)))
     if "jax" in asked and installed("jax") and entry.jax is not None:
-        found.append(_fit(entry, "jax", _jax(entry, seed)))
+        found.append(fit(entry, "jax", _jax(entry, seed)))
     return found
 
 
-def _fit(entry: Initializer, witness: str, arrays: list[Array]) -> Fit:
+def fit(entry: Initializer, witness: str, arrays: list[Array]) -> Fit:
+    """How well somebody's draws fit an initialiser's distribution."""
     values = np.sort(np.concatenate([np.atleast_1d(entry.sample(a)) for a in arrays]))
     if not np.isfinite(values).all():
         raise UsageError(f"{witness}: {entry.name} drew values that are not finite")
@@ -132,7 +133,8 @@ def _fit(entry: Initializer, witness: str, arrays: list[Array]) -> Fit:
     return Fit(witness, distance, math.sqrt(math.log(2 / FALSE_ALARMS) / (2 * n)), outside, n)
 
 
-def _subject(entry: Initializer, draw: Draw | None, seed: int) -> list[Array]:
+def drawn(entry: Initializer, draw: Draw | None, seed: int) -> list[Array]:
+    """The arrays that somebody's initialiser fills; reference_nn's if None."""
     import reference_nn
 
     rng = generator(seed, entry.name)

@@ -9,7 +9,9 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
-from plants.plant import wrong_forward, wrong_methods
+from plants.plant import wrong_methods
+from ports_by_axis import BY_AXIS
+from ports_by_option import BY_OPTION, exchanged, reversed_divergence
 
 import reference_nn as nn
 from reference_nn.normalization import standardize_gradient
@@ -382,6 +384,39 @@ def every() -> list[Port]:
              "1/(1 − p)", {"p": 0.2}),
         Port("ceil", "MaxPool1d", _with("MaxPool1d", ceil_mode=True), "option-ceil_mode",
              "ceil_mode=True", {"stride": 2}, ("distinct", "random0", "random1", "random2")),
-        Port("log target", "KLDivLoss", wrong_forward("KLDivLoss", lambda y, *a: y), "", "", {}),
     ]  # fmt: skip
-    return [p for p in found if p.slug]
+    found += [Port(f"axes {i}", layer, make, "axis-order", says, {})
+              for i, (layer, make, says) in enumerate(BY_AXIS)]  # fmt: skip
+    found += [
+        Port(" ".join(f"{k} {v}" for k, v in fixed.items()), layer, _with(layer, **fixed), slug,
+             says, options, kinds)
+        for layer, fixed, slug, says, options, kinds in BY_OPTION
+    ]  # fmt: skip
+    found += [
+        Port("arguments", "KLDivLoss", _divergence(lambda t: t), "arguments-exchanged",
+             "prediction and target", {"log_target": True}),
+        Port("arguments", "TripletMarginLoss", _arguments("TripletMarginLoss", 1, 2),
+             "arguments-exchanged", "positive and negative", {}),
+        Port("reversed", "KLDivLoss", _divergence(np.log), "kl-reversed", "the other way round", {}),
+    ]  # fmt: skip
+    return found
+
+
+def _arguments(layer, one, other):
+    swap = exchanged(one, other)
+
+    def backward(self, parent, *arguments):
+        *inputs, upstream = arguments
+        found = parent.backward(*swap(inputs), upstream)
+        return tuple(swap(found)) if isinstance(found, tuple) and len(found) > 1 else found
+
+    return wrong_methods(layer, forward=lambda s, p, *a: p.forward(*swap(a)), backward=backward)
+
+
+def _divergence(log):
+    """KL of prediction and target the other way round."""
+    return wrong_methods(
+        "KLDivLoss",
+        forward=lambda s, p, x, t: reversed_divergence(x, log(t)),
+        backward=lambda s, p, x, t, u: reversed_divergence(x, log(t), u),
+    )

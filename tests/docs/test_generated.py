@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import crosscheck
+from crosscheck.families import families
+from crosscheck.training.initialization_causes import explain_initializer
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -36,13 +38,22 @@ def test_the_ledger_page_has_every_difference(generate):
         assert entry.what in text and entry.torch in text and entry.jax in text
 
 
-def test_every_mistake_of_the_gallery_is_caught_with_reference_nn_itself_right(generate):
+def test_every_mistake_of_the_gallery_is_caught_and_named_with_reference_nn_itself_right(generate):
     for mistake in generate[1].MISTAKES:
-        arguments = {**mistake.arguments, "against": ("torch", "numeric"), "dtypes": ("float64",)}
+        against = ("torch",) if mistake.family in generate[1].NO_GRADIENT else ("torch", "numeric")
+        arguments = {**mistake.arguments, "against": against, "dtypes": ("float64",)}
         wrong = crosscheck.check(mistake.layer, mistake.wrong, **arguments)
         right = crosscheck.check(mistake.layer, **arguments)
         assert wrong.verdict is crosscheck.Verdict.DISAGREE, mistake
+        assert next(f.cause for f in wrong.findings if f.cause) == mistake.cause, str(wrong)
         assert right.verdict is not crosscheck.Verdict.DISAGREE, mistake
+
+
+def test_the_gallery_has_a_mistake_of_every_family(generate):
+    names = {f.__name__.rpartition(".")[2] for f in families() if getattr(f, "LAYERS", ())}
+    assert {mistake.family for mistake in generate[1].MISTAKES} == names
+    for name, _, draw, says in generate[1].INITIALISERS:
+        assert says in explain_initializer(name, draw)
 
 
 def test_the_reference_has_every_layer_with_its_derivation(generate):

@@ -38,6 +38,8 @@ class Plant:
         causes: the slugs that name the mistake; the first finding has to carry one of them.
         options: the option combinations that it is checked with.
         kinds, memory: the cases that it is checked on.
+        fresh: whether it was written after the rules, to see how they do.
+        with_rule: whether it was written together with its rule.
     """
 
     number: int
@@ -49,11 +51,13 @@ class Plant:
     options: tuple[dict[str, Any], ...] = ({},)
     kinds: tuple[str, ...] = KINDS
     memory: tuple[str, ...] = ("plain",)
+    fresh: bool = False
+    with_rule: bool = False
 
     @property
     def held_out(self) -> bool:
-        """Whether no rule was written while looking at this layer."""
-        return self.layer not in DEVELOPED
+        """Whether it is one of the list's, in a layer that no rule was written while looking at."""
+        return self.layer not in DEVELOPED and not (self.fresh or self.with_rule)
 
     @property
     def id(self) -> str:

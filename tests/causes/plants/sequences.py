@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import reference_nn as nn
 from plants.plant import Plant, known, wrong_gradient, wrong_methods
 
 NORMALIZATIONS = known(
@@ -72,7 +73,37 @@ def _integer(self, parent, *arguments):
     return total
 
 
+def _activated(slope):
+    """A layer whose backward goes through an activation behind it that its forward has not."""
+
+    def backward(self, parent, x, upstream):
+        return parent.backward(x, upstream * slope(parent.forward(x)))
+
+    return backward
+
+
 def plants():
+    for layer, name, slope in (
+        ("MSELoss", "sigmoid", lambda p: p * (1 - p)), ("BCELoss", "sigmoid", lambda p: p * (1 - p)),
+        ("MSELoss", "tanh", lambda p: 1 - p**2), ("L1Loss", "relu", lambda p: p > 0),
+    ):  # fmt: skip
+        yield Plant(
+            45, f"fused with a {name}", layer,
+            wrong_gradient(layer, "prediction", lambda g, s, p, *a, slope=slope: g * slope(p)),
+            ("grad_prediction",), ("activation-fused",),
+        )  # fmt: skip
+    for layer, name, slope in (
+        ("Linear", "sigmoid", lambda y: y * (1 - y)), ("Conv1d", "relu", lambda y: (y > 0) * 1.0),
+    ):  # fmt: skip
+        yield Plant(
+            45, f"a {name} behind it", layer, wrong_methods(layer, backward=_activated(slope)),
+            ("grad_x", "grad_weights", "grad_bias"), ("activation-fused",),
+        )  # fmt: skip
+    yield Plant(
+        7, "mean twice in a network", "Sequential",
+        [wrong_gradient("Linear", "weights", lambda g, s, x, *a: g / len(x)), nn.Sigmoid, nn.Linear],
+        ("grad_weights", "grad_0.weights"), ("divided-by-size", "constant-factor"),
+    )  # fmt: skip
     for layer, change in (
         ("Softmax", lambda g, s, x, u: u * (y := s.forward(x)) * (1 - y)),
         ("LogSoftmax", lambda g, s, x, u: u * (1 - np.exp(s.forward(x)))),

@@ -93,7 +93,20 @@ def _flipped(self, parent, *arguments):
     return with_parameter(self, parent, "weights", np.flip(self.weights, axes), *arguments)
 
 
+def _size_without_padding(self, parent, x):
+    k, s = self.kernel_size, self.stride
+    size = [(n - a) // b + 1 for n, a, b in zip(x.shape[2:], k, s, strict=True)]
+    output = np.zeros((*x.shape[:2], *size))
+    output[...] = parent.forward(x)
+    return output
+
+
 def plants():
+    for layer in ("MaxPool2d", "AvgPool1d"):
+        yield Plant(
+            37, "size without padding", layer, wrong_methods(layer, forward=_size_without_padding),
+            ("output",), ("shapes-do-not-fit", "only-with-padding"), PADDED,
+        )  # fmt: skip
     for layer in (*KERNELS, *POOLS):
         yield Plant(
             33, "pad to minus pad", layer, wrong_gradient(layer, "x", _negative_slice),
@@ -130,12 +143,12 @@ def plants():
                     pads,
                 ),
             ),
-            ("grad_x",), ("overlap-overwritten",), ({}, {"stride": 1}),
+            ("grad_x",), ("overwritten",), ({}, {"stride": 1}),
         )  # fmt: skip
     for layer in KERNELS:
         yield Plant(
             38, "assigned where windows overlap", layer,
-            wrong_gradient(layer, "x", _conv_assigned), ("grad_x",), ("overlap-overwritten",),
+            wrong_gradient(layer, "x", _conv_assigned), ("grad_x",), ("overwritten",),
         )  # fmt: skip
         yield Plant(
             40, "bias per input channel", layer,

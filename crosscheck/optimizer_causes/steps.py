@@ -1,153 +1,59 @@
-"""Causes of wrong optimizers: a mistake is made on purpose, and does it give the same weights?
-
-Each hypothesis is an optimizer with one mistake, run on the very case; it is the cause if it
-explains the difference from the right weights, element by element, on every disagreeing case. The
-weights themselves are no measure: a wrong eps changes them by 1e-11.
-"""
+"""Causes of wrong optimizers: each hypothesis is an optimizer with one mistake, run on the very case."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from crosscheck.case import Case
-from crosscheck.comparison import Kind
 from crosscheck.evaluation import ImplementationError, NotOffered
 from crosscheck.finding import Finding
-from crosscheck.implementations import reference
-from crosscheck.implementations.numpy_layer import NumpyImplementation
-from crosscheck.implementations.optimizer_convention import AFTER, GRADIENTS, optimizer
+from crosscheck.implementations.optimizer_convention import AFTER, GRADIENTS
+from crosscheck.optimizer_causes.evidence import (
+    ALIKE,
+    Evidence,
+    Hypothesis,
+    Rule,
+    explains,
+    other_options,
+    run,
+)
 from crosscheck.panel import Panel
-from crosscheck.spec import Array, Layer, Values
+from crosscheck.spec import Array, Layer
 
-#: A mistake explains a difference up to this share of it.
-ALIKE = 1e-3
-#: At most this many of the disagreeing comparisons are looked at for a cause.
-LOOK_AT = 40
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One disagreeing comparison with both arrays."""
-
-    case: Case
-    quantity: str
-    got: Array
-    expected: Array
-    panel: Panel
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A stable name, and from all evidence of a finding to the sentence that explains it, or None."""
-
-    slug: str
-    holds: Callable[[list[Evidence]], str | None]
-
-
-#: What a mistaken optimizer would give for the quantity of the evidence, or None: it does not apply.
-Hypothesis = Callable[[Evidence], Array | None]
-
-
-def explain_step(finding: Finding, panel: Panel) -> Finding:
-    """The finding with its probable cause, if it is about an optimizer and a rule holds.
-
-    The panel's subject, and with it the layer, is asked further questions.
-    """
-    comparisons = finding.comparisons
-    if not comparisons or comparisons[0].case.problem.layer.convention is not optimizer:
-        return finding
-    if finding.code == "raised":
-        return _alone(finding, panel)
-    finding = replace(finding, message=finding.message.replace("The forward", "A step"))
-    evidence = _evidence(finding, panel)
-    for rule in RULES if evidence else ():
-        said = rule.holds(evidence)
-        if said is not None:
-            return replace(finding, cause=rule.slug, explanation=said, certainty="proved")
-    return finding
-
-
-def _evidence(finding: Finding, panel: Panel) -> list[Evidence]:
-    """One comparison per case of values, with a framework; of float64 where there is any."""
-    found: dict[str, Evidence] = {}
-    for c in finding.comparisons:
-        if c.got is None or c.expected is None or c.got.shape != c.expected.shape:
-            continue
-        if c.kind in (Kind.VALUE, Kind.NON_FINITE) and c.left == panel.subject.name:
-            found.setdefault(c.case.id, Evidence(c.case, c.quantity, c.got, c.expected, panel))
-    exact = [e for e in found.values() if e.case.dtype == "float64"]
-    return (exact or [*found.values()])[:LOOK_AT]
-
-
-def _explains(e: Evidence, made: Array | None) -> bool:
-    """Whether a mistaken optimizer gives what was got, up to a thousandth of the difference."""
-    if made is None or made.shape != e.got.shape:
-        return False
-    finite = np.isfinite(e.got)
-    if not np.array_equal(finite, np.isfinite(made)):
-        return False
-    if not finite.any():
-        return True
-    difference = float(np.max(np.abs(e.got - e.expected)[finite]))
-    return float(np.max(np.abs(e.got - made)[finite])) <= ALIKE * difference
-
-
-def _if(hypothesis: Hypothesis, say: str) -> Callable[[list[Evidence]], str | None]:
-    def holds(evidence: list[Evidence]) -> str | None:
-        with np.errstate(all="ignore"):
-            return say if all(_explains(e, hypothesis(e)) for e in evidence) else None
-
-    return holds
-
-
-# --- running optimizers on a case -------------------------------------------------------------
-
-
-def _run(
-    e: Evidence,
-    *,
-    values: Values | None = None,
-    made: type | None = None,
-    named: str | None = None,
-    **options: Any,
-) -> Array | None:
-    """What reference_nn's optimizer gives for the case, with something changed.
-
-    Args:
-        e: the case and the quantity.
-        values: other arrays.
-        made: another class.
-        named: the optimizer of another entry, with the options that it has.
-        options: other options.
-
-    Returns:
-        None if it has no such option, or nothing is different from the case's own options.
-    """
-    from crosscheck.families import catalogue
-
-    problem = e.case.problem
-    layer = catalogue[named] if named else problem.layer
-    if not set(options) <= set(layer.options):
-        return None
-    if options and all(problem.options.get(k) == v for k, v in options.items()):
-        return None
-    kept = {k: v for k, v in problem.options.items() if k in layer.options}
-    who = NumpyImplementation(made, optimizer) if made else reference(layer)
-    if who is None:
-        return None
-    try:
-        changed = replace(
-            layer, inputs=problem.inputs, parameters=problem.parameters, outputs=problem.outputs
-        ).problem({**kept, **options}, problem.sizes)
-        given = e.case.arrays(memory="plain") if values is None else values
-        return who.bind(changed).forward(given).get(e.quantity)
-    except (ImplementationError, NotOffered):
-        return None
+#: Values of an option that somebody has as a default.
+DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "eps": (1e-8, 1e-7, 1e-10, 1e-6, 1e-5, 1e-15),
+    "weight_decay": (1e-4, 1e-2, 4e-3, 0.1),
+    "alpha": (0.9, 0.99),
+    "rho": (0.9, 0.95),
+    "initial_accumulator_value": (0.0, 0.1),
+    "momentum": (0.9, 0.95),
+    "momentum_decay": (4e-3,),
+    "betas": ((0.9, 0.999), (0.9, 0.95), (0.9, 0.99)),
+    "lr_decay": (0.0,),
+    "dampening": (0.0,),
+}
+#: Whose default a value is.
+WHO: dict[Any, str] = {
+    ("eps", 1e-8): "PyTorch's default of Adam and RMSprop, and optax's",
+    ("eps", 1e-7): "Keras's default",
+    ("eps", 1e-10): "PyTorch's default of Adagrad",
+    ("eps", 1e-6): "PyTorch's default of Adadelta",
+    ("weight_decay", 1e-4): "optax's default of adamw",
+    ("weight_decay", 1e-2): "PyTorch's default of AdamW",
+    ("weight_decay", 4e-3): "Keras's default of AdamW",
+    ("weight_decay", 0.1): "PyTorch's default of Muon",
+    ("alpha", 0.9): "optax's and Keras's default of the decay",
+    ("alpha", 0.99): "PyTorch's default of the decay",
+    ("rho", 0.9): "PyTorch's and optax's default",
+    ("rho", 0.95): "Keras's default",
+    ("initial_accumulator_value", 0.0): "PyTorch's default",
+    ("initial_accumulator_value", 0.1): "optax's and Keras's default",
+}
 
 
 def _subject_alone(panel: Panel, case: Any, name: str) -> Array | None:
@@ -172,7 +78,7 @@ def _subject_alone(panel: Panel, case: Any, name: str) -> Array | None:
 # --- the rules --------------------------------------------------------------------------------
 
 
-def _alone(finding: Finding, panel: Panel) -> Finding:
+def explain_exception(finding: Finding, panel: Panel) -> Finding:
     """It raises with several parameters; does it with one?"""
     case = finding.comparisons[0].case
     if "ZeroDivisionError" in finding.comparisons[0].reason and "betas" in case.problem.options:
@@ -222,7 +128,7 @@ def _not_cleared(e: Evidence) -> Array | None:
     summed = {
         k: np.cumsum(a, axis=0) if k in e.case.problem.inputs else a for k, a in values.items()
     }
-    return _run(e, values=summed)
+    return run(e, values=summed)
 
 
 def _counted_from(first: int) -> Hypothesis:
@@ -235,7 +141,7 @@ def _counted_from(first: int) -> Hypothesis:
             def start(self, p: Array) -> dict[str, Any]:
                 return {**super().start(p), "step": first - 1}
 
-        return _run(e, made=Miscounting) if "step" in _reads(e) else None
+        return run(e, made=Miscounting) if "step" in _reads(e) else None
 
     return made
 
@@ -308,16 +214,16 @@ def _adamax_uncorrected(e: Evidence) -> Array | None:
             super().update(p, g, state)
             state["step"] = count
 
-    return _run(e, made=Uncorrected)
+    return run(e, made=Uncorrected)
 
 
 def _other_decay(e: Evidence) -> Array | None:
     """Coupled where it should be decoupled."""
     name, o = e.case.problem.layer.name, e.case.problem.options
     if name == "AdamW":
-        return _run(e, named="Adam")
+        return run(e, named="Adam")
     if o.get("decoupled_weight_decay"):
-        return _run(e, decoupled_weight_decay=False)
+        return run(e, decoupled_weight_decay=False)
     return None
 
 
@@ -327,8 +233,8 @@ def _decoupled(e: Evidence) -> Array | None:
     if not o.get("weight_decay") or name in ("AdamW", "Muon", "Adafactor"):
         return None
     if "decoupled_weight_decay" in o:
-        return _run(e, decoupled_weight_decay=True)
-    return _run(e, named="AdamW") if name == "Adam" else _separate_decay(e, o.lr * o.weight_decay)
+        return run(e, decoupled_weight_decay=True)
+    return run(e, named="AdamW") if name == "Adam" else _separate_decay(e, o.lr * o.weight_decay)
 
 
 def _separate_decay(e: Evidence, share: float) -> Array | None:
@@ -340,7 +246,7 @@ def _separate_decay(e: Evidence, share: float) -> Array | None:
             p *= 1 - share
             super().update(p, g, state)
 
-    return _run(e, made=Shrinking, weight_decay=0.0)
+    return run(e, made=Shrinking, weight_decay=0.0)
 
 
 def _decay_without_lr(e: Evidence) -> Array | None:
@@ -358,29 +264,29 @@ def _averaged_momentum(e: Evidence) -> Array | None:
     scaled = {
         k: (1 - o.momentum) * a if k in e.case.problem.inputs else a for k, a in values.items()
     }
-    return _run(e, values=scaled) if not o.weight_decay else None
+    return run(e, values=scaled) if not o.weight_decay else None
 
 
 def _swapped_betas(e: Evidence) -> Array | None:
     betas = e.case.problem.options.get("betas")
-    return None if betas is None else _run(e, betas=betas[::-1])
+    return None if betas is None else run(e, betas=betas[::-1])
 
 
 def _opposite(e: Evidence) -> Array | None:
     values = e.case.arrays(memory="plain")
     turned = {k: -a if k in e.case.problem.inputs else a for k, a in values.items()}
-    return _run(e, values=turned)
+    return run(e, values=turned)
 
 
 def _eps_inside(e: Evidence) -> Array | None:
     if e.case.problem.layer.name in ("RMSprop", "Adagrad"):
-        return _run(e, convention="jax")
+        return run(e, convention="jax")
     return _adam(e, eps="inside")
 
 
 def _other_convention(e: Evidence) -> Array | None:
     other = {"torch": "jax", "jax": "torch"}.get(e.case.problem.options.get("convention", ""))
-    return None if other is None else _run(e, convention=other)
+    return None if other is None else run(e, convention=other)
 
 
 def _rules() -> Iterator[Rule]:
@@ -411,7 +317,7 @@ def _rules() -> Iterator[Rule]:
             "gradients are not cleared: each step uses the sum of all gradients so far.",
         ),
     ):
-        yield Rule(slug, _if(hypothesis, say))
+        yield Rule(slug, explains(hypothesis, say))
     yield Rule("state-shared", _state_shared)
     for slug, hypothesis, say in (
         (
@@ -471,25 +377,29 @@ def _rules() -> Iterator[Rule]:
             _decay_without_lr,
             "the decoupled weight decay is not multiplied by lr.",
         ),
-        ("decay-missing", lambda e: _run(e, weight_decay=0.0), "there is no weight decay."),
+        ("decay-missing", lambda e: run(e, weight_decay=0.0), "there is no weight decay."),
         ("betas-swapped", _swapped_betas, "β₁ and β₂ have changed places."),
-        ("amsgrad-missing", lambda e: _run(e, amsgrad=False), "amsgrad has no effect."),
-        ("nesterov-missing", lambda e: _run(e, nesterov=False), "nesterov has no effect."),
-        ("momentum-missing", lambda e: _run(e, momentum=0.0), "there is no momentum."),
+        ("amsgrad-missing", lambda e: run(e, amsgrad=False), "amsgrad has no effect."),
+        ("nesterov-missing", lambda e: run(e, nesterov=False), "nesterov has no effect."),
+        ("momentum-missing", lambda e: run(e, momentum=0.0), "there is no momentum."),
         (
             "momentum-averaged",
             _averaged_momentum,
             "the momentum is an average, μ b + (1 − μ) g: here it is a sum, μ b + g.",
         ),
-        ("maximize-ignored", lambda e: _run(e, maximize=False), "maximize has no effect."),
-        (
-            "other-convention",
+        ("maximize-ignored", lambda e: run(e, maximize=False), "maximize has no effect."),
+    ):
+        yield Rule(slug, explains(hypothesis, say))
+    often = "a value that is often written"
+    yield Rule("other-default", partial(other_options, DEFAULTS, who=WHO, otherwise=often))
+    yield Rule(
+        "other-convention",
+        explains(
             _other_convention,
             "it is what the other framework computes under this name; see the ledger of "
             "differences, and the option convention.",
         ),
-    ):
-        yield Rule(slug, _if(hypothesis, say))
+    )
 
 
 RULES: tuple[Rule, ...] = (*_rules(),)
