@@ -258,25 +258,14 @@ def assemble(
     for name in ORACLES if instead is None else ():
         if asked is not None and name not in asked:
             continue
-        if not installed(name):
+        why = _cannot_be_asked(name, spec)
+        if why is not None:
             if asked is not None:
-                raise MissingFramework(f"{name} is not installed: {install_hint(name)}")
-            witnesses[name] = "not installed"
-            continue
-        lacking = [package for package in spec.needs.get(name, ()) if not installed(package)]
-        if lacking:
-            if asked is not None:
-                raise MissingFramework(
-                    f"the {name} twin of {spec.name} needs {lacking[0]}: pip install {lacking[0]}"
-                )
-            witnesses[name] = f"not installed: {lacking[0]}"
+                raise why[1]
+            witnesses[name] = why[0]
             continue
         twin = oracle(name, spec)
-        if twin is None:
-            if asked is not None:
-                raise UsageError(f"{spec.name} has no {name} twin")
-            witnesses[name] = "no twin"
-            continue
+        assert twin is not None
         if twin is not implementation and implementation != name:
             oracles[name] = twin
             witnesses[name] = version(name) or "?"
@@ -296,6 +285,19 @@ def assemble(
         differences=known_differences(spec),
     )
     return panel, witnesses
+
+
+def _cannot_be_asked(name: str, spec: Layer) -> tuple[str, Exception] | None:
+    """Why a framework is not there for a layer: for the report, and for who asked for it by name."""
+    if not installed(name):
+        return "not installed", MissingFramework(f"{name} is not installed: {install_hint(name)}")
+    for package in spec.needs.get(name, ()):
+        if not installed(package):
+            text = f"the {name} twin of {spec.name} needs {package}: pip install {package}"
+            return f"not installed: {package}", MissingFramework(text)
+    if oracle(name, spec) is None:
+        return "no twin", UsageError(f"{spec.name} has no {name} twin")
+    return None
 
 
 def is_chain(spec: Layer, given: Any) -> bool:

@@ -244,19 +244,23 @@ def _shapes(
             yield build(problem, seed, f"random{number}")
 
 
+def with_even_kernel(problem: Problem) -> Problem | None:
+    """The problem with the smallest size for all axes of the kernel; None if it has no kernel."""
+    kernel = {axis: n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
+    if not kernel:
+        return None
+    even = dict.fromkeys(kernel, min(kernel.values()))
+    return problem.layer.problem(problem.options, {**problem.sizes, **even})
+
+
 def evened(case: Case) -> Case | None:
-    """The case of the same kind with one size for all axes of a kernel; None if none fits."""
-    problem = case.problem
-    kernel = [axis for axis in problem.sizes if axis.startswith("kernel_")]
-    for size in sorted({problem.sizes[axis] for axis in kernel}, reverse=True):
-        even = problem.layer.problem(
-            problem.options, {**problem.sizes, **dict.fromkeys(kernel, size)}
-        )
-        if misfit(even) is None:
-            special = case.kind if case.kind in problem.layer.special else None
-            drawn = build(even, case.seed or 0, case.kind, special=special)
-            return drawn.with_values(dtype=case.dtype, memory=case.memory)
-    return None
+    """The case of the same kind with one size for all axes of a kernel; None if it does not fit."""
+    even = with_even_kernel(case.problem)
+    if even is None or misfit(even) is not None:
+        return None
+    special = case.kind if case.kind in case.problem.layer.special else None
+    drawn = build(even, case.seed or 0, case.kind, special=special)
+    return drawn.with_values(dtype=case.dtype, memory=case.memory)
 
 
 def redraw(case: Case, attempt: int) -> Case:

@@ -10,7 +10,6 @@ import numpy as np
 
 from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
 from crosscheck.implementations.conventions import (
-    CONVENTIONS,
     Call,
     Convention,
     Guess,
@@ -81,22 +80,17 @@ class NumpyImplementation:
         if self._convention is not None:
             return
         naming = given = self.naming
-        found: Convention
-        if isinstance(self._given, str):
-            found = CONVENTIONS[self._given]
-            naming = settle(self.subject, problem, naming, self._given)[1]
-        elif self._given is not None:
-            found = self._given
-        else:
-            self.guessed, naming = settle(self.subject, problem, naming)
+        found = self._given
+        if not callable(found):
+            self.guessed, naming = settle(self.subject, problem, naming, found)
             if self.guessed is None:
                 raise ImplementationError(
                     f"{self.name} has a forward but no backward, or neither: nothing says how to "
                     "call it. A function is given together with its backward: (forward, backward)"
                 )
             found = self.guessed.convention
-            if self.guessed.name == "notebook":
-                self.guessed = None  # the one that is expected: nothing to say
+            if self._given is not None or found is notebook:
+                self.guessed = None  # it was said, or is expected: nothing to say
         if self._around is not None:  # what is declared is not guessed
             naming = replace(naming, turned=self.naming.turned)
         self.naming = naming

@@ -131,7 +131,7 @@ def test_the_core_stays_small():
     paths = [CROSSCHECK / f"{name}.py" for name in CORE]
     paths += [CROSSCHECK / "implementations" / f"{name}.py" for name in THREE]
     paths += [CROSSCHECK / "report" / "__init__.py"]
-    assert sum(map(code_lines, paths)) < 2800
+    assert sum(map(code_lines, paths)) < 2850
 
 
 @pytest.mark.parametrize("package", [CROSSCHECK, REFERENCE])

@@ -43,6 +43,7 @@ from crosscheck.implementations.conventions.slots import attributes as attribute
 from crosscheck.implementations.conventions.tape import tape, tensor_class
 from crosscheck.implementations.conventions.updating import updating
 from crosscheck.implementations.conventions.whole_network import whole_network
+from crosscheck.sampling import with_even_kernel
 from crosscheck.spec import Problem
 
 #: Every convention that is built in, by name.
@@ -133,15 +134,6 @@ def _manners(subject: Any, problem: Problem, naming: Naming) -> Iterator[tuple[N
         turned = {name: order for name, shape in shapes.items() if len(shape) == len(order)}
         if turned:
             yield replace(naming, turned={**turned, **naming.turned}), problem
-
-
-def with_even_kernel(problem: Problem) -> Problem | None:
-    """The problem with the smallest size for all axes of the kernel; None if it has no kernel."""
-    kernel = {axis: n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
-    if not kernel:
-        return None
-    even = dict.fromkeys(kernel, min(kernel.values()))
-    return problem.layer.problem(problem.options, {**problem.sizes, **even})
 
 
 def _one_of(one: str, two: str, names: Sequence[str]) -> bool:

@@ -10,9 +10,9 @@ from inspect import isfunction
 from typing import Any, TypeAlias
 
 from crosscheck.evaluation import NotOffered, OneNumber
-from crosscheck.implementations.conventions.guess import with_even_kernel
 from crosscheck.implementations.conventions.names import SETTINGS, every_name
 from crosscheck.implementations.conventions.signatures import argument_names, words_of
+from crosscheck.sampling import with_even_kernel
 from crosscheck.spec import Problem
 
 #: Whether the subject's forward gives outputs of the declared shapes.
