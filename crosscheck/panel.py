@@ -321,6 +321,8 @@ class Hearing:
                 if gradient is None:
                     reason = evaluation.absent.get(name, f"{witness} gives no {quantity}")
                     single = Outcome(Verdict.UNCHECKED, reason=reason)
+                    if witness == self.panel.subject.name:  # whoever else is there to say so
+                        single = Outcome(Verdict.DISAGREE, kind=Kind.MISSING, reason=reason)
                 elif gradient.shape != direction.shape:
                     single = Outcome(
                         Verdict.DISAGREE,

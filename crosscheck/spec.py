@@ -39,7 +39,7 @@ class Tensor:
         differentiable: whether a gradient with respect to it (for an output: a cotangent) exists.
         when: the array exists only where this holds: the name of an option (its truth), or a
             function of the `Problem`.
-        optional: a buffer that counts and decides nothing: code that does not give it is not wrong.
+        optional: a buffer that code need not give back: a count that decides nothing, a mask.
     """
 
     axes: str | Callable[[Problem], Shape]

@@ -104,7 +104,7 @@ def _promoted(evidence: Evidence) -> Diagnosis | None:
         return None
     return Diagnosis(
         "proved",
-        "a float64 array is used where the input is float32.",
+        "a float64 array or number is used where the input is float32.",
         ("its dtype is float64 for an input of float32.",),
     )
 
@@ -261,7 +261,8 @@ RULES = (
         "a float32 buffer in float64",
         _float32,
         "Which dtype do np.zeros(…, dtype=…) and the input have?",
-        "Make buffers with the input's dtype: np.zeros_like(x), or np.zeros(shape, x.dtype).",
+        "Make buffers with the input's dtype: np.zeros_like(x), or np.zeros(shape, x.dtype). np.sqrt(2) is a "
+        "float64 number too: float(np.sqrt(2)) is none.",
         ("wrong-dtype",),
     ),
     Rule(
@@ -269,7 +270,8 @@ RULES = (
         "a float64 buffer in float32",
         _promoted,
         "Which dtype does np.zeros(shape) have, and which does the input?",
-        "Make buffers with the input's dtype: np.zeros_like(x), or np.zeros(shape, x.dtype).",
+        "Make buffers with the input's dtype: np.zeros_like(x), or np.zeros(shape, x.dtype). np.sqrt(2) is a "
+        "float64 number too: float(np.sqrt(2)) is none.",
         ("wrong-dtype",),
     ),
     Rule(

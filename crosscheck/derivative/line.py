@@ -65,8 +65,9 @@ class Line:
         with np.errstate(over="ignore", invalid="ignore"):
             for name, cotangent in self.cotangents.items():
                 product = (cotangent * arrays[name]).ravel()
-                total += float(np.add.reduce(product))
-                square += float(product @ product)
+                # Somebody's output may be complex for a real input: only its real part is weighed.
+                total += float(np.add.reduce(product).real)
+                square += float(np.vdot(product, product).real)
         return total, math.sqrt(square)
 
     def pair(self, step: float) -> tuple[float, float, float]:

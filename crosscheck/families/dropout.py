@@ -16,7 +16,9 @@ def _kept(rng: np.random.Generator, shape: Shape, p: Problem) -> Array:
     return np.asarray(rng.random(shape) >= p.p)
 
 
-_MASK = Tensor("batch features", custom("kept", _kept, differentiable=False), when="training")
+_MASK = Tensor(
+    "batch features", custom("kept", _kept, differentiable=False), when="training", optional=True
+)
 
 
 def _torch(p: Problem) -> Any:

@@ -342,6 +342,48 @@ def sgd_momentum(w, dw, config=None):
     return w - config["learning_rate"] * config["velocity"], config
 
 
+class DropoutWithMask:
+    def __init__(self, p=0.5):
+        self.p = p
+
+    def forward(self, x, mask):
+        kept = mask / (1 - self.p) if self.p < 1 else 0.0 * mask
+        self.scaled = kept.astype(x.dtype)
+        return x * self.scaled
+
+    def backward(self, dout):
+        return dout * self.scaled
+
+
+class Huber:
+    def __init__(self, delta=1.0):
+        self.delta = delta
+
+    def __call__(self, y_hat, y):
+        self.e = y_hat - y
+        a = np.abs(self.e)
+        return np.where(a <= self.delta, 0.5 * a * a, self.delta * (a - 0.5 * self.delta)).mean()
+
+    def backward(self):
+        return np.clip(self.e, -self.delta, self.delta) / self.e.size
+
+
+class RootMeanSquare:
+    def __init__(self, dim, eps=1e-6):
+        self.scale = np.ones(dim)
+        self.eps = eps
+
+    def forward(self, x):
+        self.x = x
+        self.r = np.sqrt((x**2).mean(-1, keepdims=True) + self.eps)
+        return x / self.r * self.scale
+
+    def backward(self, g):
+        self.dscale = (g * self.x / self.r).sum(tuple(range(g.ndim - 1)))
+        h = g * self.scale
+        return h / self.r - self.x * (h * self.x).mean(-1, keepdims=True) / self.r**3
+
+
 class Table:
     def __init__(self, vocabulary, dim):
         self.E = np.random.randn(vocabulary, dim)

@@ -35,7 +35,8 @@ def attributes(subject: Any, call: Call) -> Running:
     places = [*(f"grad_{n}" for n in wanted), *INPUT_GRADIENTS]
     scale = (
         1
-        if accepts(layer.backward, 1) or first(UPSTREAM, words_of(layer.backward))
+        if accepts(layer.backward, 1)
+        or first(UPSTREAM, [w for w in words_of(layer.backward) if w not in call.problem.options])
         else upstream[0]
     )
     found = call.gradients(_read(layer, places, returned, "", layer.backward), layer)

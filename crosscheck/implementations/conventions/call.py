@@ -111,12 +111,12 @@ class Call:
         """What the forward of an object returns for the inputs.
 
         One that is told with each call whether it trains (``training=True``, ``mode="train"``) is
-        told so.
+        told so; one that has an argument for a buffer (a mask) is given it.
         """
-        told: dict[str, Any] = {}
+        names = argument_names(layer.forward)[len(self.problem.inputs) :]
+        told: dict[str, Any] = {n: self.given(n) for n in names if n in self.problem.buffers}
         for option in MODES:
             if option in self.problem.options:
-                names = argument_names(layer.forward)[len(self.problem.inputs) :]
                 training = bool(self.problem.options[option])
                 flag = first(MODES[option], names)
                 if flag is not None:

@@ -216,7 +216,8 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
         yield "columns", "its parameters have the shapes of samples as columns"
     leaves = _returns_nothing(getattr(subject, "forward", None))
     alone = method_accepts(subject, "forward", 0) and not method_accepts(subject, "forward", inputs)
-    told = method_accepts(subject, "backward", 0) and first(UPSTREAM, words_of(backward))
+    words = [word for word in words_of(backward) if word not in problem.options]
+    told = method_accepts(subject, "backward", 0) and first(UPSTREAM, words)
     if leaves or alone or told:
         yield "attributes", (
             "its forward returns nothing" if leaves

@@ -46,10 +46,10 @@ class Offers:
             even = with_even_kernel(problem)
             if even is not None and not fits(problem) and fits(even):
                 raise OneNumber(f"{self.name} takes kernels of one size along all axes")
-        for name, value in problem.changed_options().items():
-            other = type(value) is not type(problem.layer.options[name])
-            if other and isinstance(value, str | tuple) and not fits(problem):
-                raise NotOffered(f"{self.name} does not take {name}={value!r}")
+        odd, usual = _of_another_kind(with_even_kernel(problem) or problem)
+        if odd and not fits(with_even_kernel(problem) or problem) and fits(usual):
+            listed = ", ".join(f"{name}={value!r}" for name, value in odd.items())
+            raise NotOffered(f"{self.name} does not take {listed}")
         for name in problem.layer.forms:
             key = name, problem.options[name]
             if key not in self._forms:  # asked once: of an axis of size 1 any rank seems to fit
@@ -69,6 +69,17 @@ class Offers:
                 *problem.given
             ]:
                 raise NotOffered(f"{self.function.__name__} has no option {name!r}")
+
+
+def _of_another_kind(problem: Problem) -> tuple[dict[str, Any], Problem]:
+    """The options that are a text, a tuple or None and might be a number; the problem with numbers."""
+    layer, odd, numbers = problem.layer, {}, dict(problem.options)
+    for name, value in problem.options.items():
+        known = (v[name] for v in (layer.options, *layer.variants) if name in v)
+        number = next((v for v in known if isinstance(v, int | float)), None)
+        if isinstance(value, str | tuple | None) and number is not None:
+            odd[name], numbers[name] = value, number
+    return odd, layer.problem(numbers, problem.sizes)
 
 
 def _other_rank(problem: Problem, name: str, fits: Fits) -> Any:

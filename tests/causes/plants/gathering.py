@@ -100,11 +100,10 @@ def _fast_variance(self, parent, x):
 
 
 def plants():
-    for layer, letters in (("LSTMCell", "ifgo"), ("LSTMCell", "ifco"), ("GRUCell", "rzn")):
-        yield Plant(
-            27, f"gates {letters} apart", layer, _separate(letters), ("output", "new_h"),
-            ("separate-gates",),
-        )  # fmt: skip
+    # Of an LSTM they are recognised, and one bias is enough: see tests/exercises/test_elsewhere.py.
+    yield Plant(
+        27, "gates rzn apart", "GRUCell", _separate("rzn"), ("output", "new_h"), ("separate-gates",)
+    )
     for layer in ("LayerNorm", "GroupNorm"):
         yield Plant(
             57, "fast variance", layer, wrong_methods(layer, forward=_fast_variance),
