@@ -138,7 +138,8 @@ def main() -> None:
             marks = "".join(k[0] if v == (k[0] == "w") else "." for k, v in said.items())
             print(f"{marks} {name} grad_{quantity}: {kind}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
+        layers = len({name for name, *_ in every})
+        arguments.json.write_text(json.dumps({"layers": layers, "kinds": table}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
