@@ -81,6 +81,16 @@ overwrites itself inside one bag.
 """
 
 
+EVERYWHERE = """
+`python benchmarks/causes_everywhere.py` plants one error in every gradient (at most four) of the catalogue's layers,
+{layers} here. Twelve kinds are what people do; of the five that nobody does, nothing certain may be
+said: there the right cause is none.
+
+| error | | found | the right quantity, and no other | the right cause first | wrong but certain |
+|---|--:|--:|--:|--:|--:|
+"""
+
+
 def _row(name: str, rates: dict[str, float]) -> str:
     shares = ("found", "right quantity", "right cause first", "wrong but certain")
     cells = " | ".join(f"{rates[share]:.1%}" for share in shares)
@@ -106,7 +116,19 @@ def figures() -> str:
         _row("all, now", now["all"]),
     ]
     words = AFTER.format(developed=", ".join(sorted(DEVELOPED)), count=first["plants"])
-    return FIGURES + "".join(rows) + words
+    return FIGURES + "".join(rows) + words + everywhere()
+
+
+def everywhere() -> str:
+    """The table of errors in every gradient of the catalogue."""
+    path = ROOT / "benchmarks" / "results" / "causes_everywhere.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    shares = ("found", "right quantity", "right cause first", "wrong but certain")
+    lines = [EVERYWHERE.format(layers=results["layers"])]
+    for kind, rates in results["kinds"].items():
+        cells = " | ".join(f"{rates[share]:.1%}" for share in shares)
+        lines.append(f"| {kind} | {rates['errors']} | {cells} |\n")
+    return "".join(lines)
 
 
 def page() -> str:

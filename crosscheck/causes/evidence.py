@@ -319,6 +319,10 @@ def gather(finding: Finding, comparisons: Sequence[Comparison], panel: Panel) ->
                 best[c.case.id] = c
     who = trusted(panel)
     views = [View(c.case, c.quantity, who, c.got, c.expected) for c in best.values()]
+    if panel.differences and panel.fallback is not None and _differ(views, panel.fallback):
+        # A framework with a known difference is no measure here; who follows the spec is.
+        who = panel.fallback
+        views = [View(v.case, v.quantity, who, v.got) for v in views]
     right_views = [View(case, finding.quantity, who) for case in right.values()]
     return Evidence(
         finding=finding,
@@ -329,6 +333,15 @@ def gather(finding: Finding, comparisons: Sequence[Comparison], panel: Panel) ->
         right_cases=list(right.values()),
         said=[c.reason for c in finding.comparisons if c.reason],
     )
+
+
+def _differ(views: list[View], other: Implementation) -> bool:
+    """Whether a trusted implementation gives something else than the views expect."""
+    plain = next((v for v in views if _plain(v.case)), None)
+    if plain is None:
+        return False
+    own = View(plain.case, plain.quantity, other).expected
+    return own is not None and not plain.alike(own, plain.expected)
 
 
 def _plainest(views: list[View], most: int) -> list[View]:
