@@ -368,7 +368,7 @@ class Runtime:
                 kind = arrays[0].shape, arrays[0].dtype
                 if any((array.shape, array.dtype) != kind for array in arrays):
                     return Frame(request.kind, request.sequence, status=Status.UNFIT)
-                entries.append(Entry(Role.OUTPUT, index, np.stack(arrays)))
+                entries.append(Entry(Role.OUTPUT, index, np.array(arrays)))
         return Frame(request.kind, request.sequence, tuple(entries))
 
     def _vjp(self, request: Frame) -> Frame:
