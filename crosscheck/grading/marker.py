@@ -31,7 +31,7 @@ from crosscheck.versions import installed, versions
 REMEMBERED = 2048
 #: Scripts whose lengths differ by less are as good as each other.
 LONGER = 1.1
-#: A script of more bytes is sent to each worker that is asked it.
+#: A zygote learns so many bytes of questions; what is beyond is sent to each worker that is asked it.
 LEARNT = 8 << 20
 
 
@@ -123,8 +123,7 @@ class Marker:
         found = Zygote(modules, without) if without else shared(modules)
         found.require(self.settings.level)
         found.warm()
-        for script in self.scripts.values():
-            _taught(found, script)
+        self.taught = 0
         return found
 
     @property
@@ -146,6 +145,8 @@ class Marker:
                 if self.zygote.usable:
                     raise
                 self.zygote = self._zygote()  # the memory ran out, perhaps, and it was chosen
+                for script in self.scripts.values():
+                    self._teach(script)
         raise RuntimeError("the process that workers come from ended twice")
 
     def _marked(self, submission: Submission) -> dict[str, Any]:
@@ -202,6 +203,7 @@ class Marker:
             self.lengths[names] = len(heard), right
         elif answers is not None and (encore := worker.encore()) is not None:
             self.remembered[key] = light, encore
+            self._teach(encore.script)
             if len(self.remembered) > REMEMBERED:
                 self.remembered.popitem(last=False)
         return light
@@ -217,10 +219,17 @@ class Marker:
             return right and length * LONGER < before
         return right or length > before * LONGER
 
+    def _teach(self, script: Script) -> None:
+        """Have a script's questions known to every worker to come."""
+        size = len(script.data)
+        if size and script.name not in self.zygote.learnt and self.taught + size <= LEARNT:
+            self.zygote.learn(script.name, script.data)
+            self.taught += size
+
     def _scripted(self, names: tuple[str, ...], script: Script) -> None:
         """From now on this is asked; what was remembered of another script is worth nothing."""
         self.scripts[names] = script
-        _taught(self.zygote, script)
+        self._teach(script)
         for key in [key for key in self.remembered if key[0] == names[0]]:
             del self.remembered[key]
 
@@ -285,13 +294,6 @@ class Rehearsing:
     def forget(self) -> None:
         """No more answers from the script."""
         self._ready = self._first = None
-
-
-def _taught(zygote: Zygote, script: Script) -> None:
-    """Have a script's questions known to every worker, if they are not so long that forking suffers."""
-    data = script.data
-    if len(data) <= LEARNT:
-        zygote.learn(script.name, data)
 
 
 def extra(exercise: Exercise) -> tuple[str, ...]:

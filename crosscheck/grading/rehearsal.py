@@ -126,7 +126,7 @@ class Rehearsed(RemoteImplementation):
         if not encore.script.requests:
             return True
         try:
-            raw, _ = self.worker.converse_raw(encore.script.requests)
+            raw, _ = self.worker.converse_raw(encore.script.requests, encore.script.name)
         except ImplementationError:
             return False
         return _digest(raw) == encore.digest

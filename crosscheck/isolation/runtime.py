@@ -355,18 +355,20 @@ class Runtime:
             for group, count in zip(groups, counts, strict=True)
             for at in range(count)
         )
-        names, *others = {tuple(n for n in served.outputs if n in outputs) for outputs in found}
-        if others:
+        if len({tuple(outputs) for outputs in found}) > 1:
             return Frame(request.kind, request.sequence, status=Status.UNFIT)
         entries: list[Entry] = []
         start = 0
         for count in counts:
             some, start = found[start : start + count], start + count
-            for name in names:
+            for index, name in enumerate(served.outputs):
+                if name not in some[0]:
+                    continue
                 arrays = [outputs[name] for outputs in some]
-                if len({(array.shape, array.dtype) for array in arrays}) > 1:
+                kind = arrays[0].shape, arrays[0].dtype
+                if any((array.shape, array.dtype) != kind for array in arrays):
                     return Frame(request.kind, request.sequence, status=Status.UNFIT)
-                entries.append(Entry(Role.OUTPUT, served.outputs.index(name), np.stack(arrays)))
+                entries.append(Entry(Role.OUTPUT, index, np.array(arrays)))
         return Frame(request.kind, request.sequence, tuple(entries))
 
     def _vjp(self, request: Frame) -> Frame:

@@ -115,9 +115,13 @@ class Slugs:
 
 def replaced(path: Path, content: str) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(content, encoding="utf-8", newline="\n")
+    data = content.encode("utf-8")
+    try:
+        fresh.write_bytes(data)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(data)
     os.replace(fresh, path)
 
 
