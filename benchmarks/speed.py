@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -280,19 +281,30 @@ def peak_memory(size: int) -> dict[str, float]:
     return {"bytes": float(done.stdout), "times the parameters": float(done.stdout) / parameters}
 
 
+def processor_time(arguments: list[str]) -> float:
+    """CPU seconds of a process, from its start to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process(arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def starts(runs: int) -> dict[str, float]:
-    """Seconds of short commands beyond importing what they need."""
-    frameworks = [process(["-c", "import torch, jax"]) for _ in range(runs)]
-    first = [process(["-m", "crosscheck", "run", "Linear"]) for _ in range(runs)]
-    three = [
-        process(["-m", "crosscheck", "run", "Linear", "Sigmoid", "MSELoss"]) for _ in range(runs)
-    ]
+    """CPU seconds of short commands beyond a process that imports what they need."""
+    three_layers = ["-m", "crosscheck", "run", "Linear", "Sigmoid", "MSELoss"]
+    frameworks, first, three = [], [], []
+    for _ in range(runs):  # in turn, so that none has a busier machine than the others
+        frameworks.append(processor_time(["-c", "import torch, jax"]))
+        first.append(processor_time(["-m", "crosscheck", "run", "Linear"]))
+        three.append(processor_time(three_layers))
     return {
         "importing torch and jax": statistics.median(frameworks),
         "run Linear, beyond": statistics.median(first) - statistics.median(frameworks),
         "run three layers, beyond": statistics.median(three) - statistics.median(frameworks),
-        "--help": statistics.median(process(["-m", "crosscheck", "--help"]) for _ in range(runs)),
-        "list": statistics.median(process(["-m", "crosscheck", "list"]) for _ in range(runs)),
+        **{
+            word: statistics.median(processor_time(["-m", "crosscheck", word]) for _ in range(runs))
+            for word in ("--help", "list")
+        },
     }
 
 

@@ -54,10 +54,13 @@ def draw(values: Values, names: Sequence[str], rng: np.random.Generator) -> dict
     found = {}
     for name in names:
         shape = values[name].shape
-        weights = rng.uniform(0.5, 1.5, shape)
-        weights *= rng.integers(0, 2, shape, dtype=np.int8) * 2.0 - 1.0
-        weights = np.round(weights * 2.0**GRID) * (2.0**-GRID * spread(values[name]))
-        found[name] = np.asarray(weights)
+        weights = np.asarray(rng.uniform(0.5, 1.5, shape))
+        signs = rng.integers(0, 2, shape, dtype=np.int8)
+        np.negative(weights, out=weights, where=signs == 0)  # in place: these may be large
+        weights *= 2.0**GRID
+        np.round(weights, out=weights)
+        weights *= 2.0**-GRID * spread(values[name])
+        found[name] = weights
     return found
 
 

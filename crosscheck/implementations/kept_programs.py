@@ -76,7 +76,7 @@ class KeptProgram:
         path = self._folder / f"{self._problem.layer.name}-{digest}"
         try:
             program = _load(path.read_bytes())
-            found = program(*arguments)
+            found = _run(program, arguments)
         except Exception:  # not there, damaged, or another jaxlib's ways
             program = self._compile(path, arguments)
             found = program(*arguments)
@@ -88,10 +88,13 @@ class KeptProgram:
         lowered = self._make().lower(*arguments)
         compiled: Call = lowered.compile()
         # What calls out of the program needs something in the process that loading does not do.
-        # A full disk, a version of jax without such a method: it is not kept.
+        # A full disk, a version of jax without such a method: it is not kept. Nor is what does not
+        # run when it is loaded: a program that came out of jax's own cache lacks functions then.
         with suppress(Exception):
             if "custom_call" not in lowered.as_text():
-                _write(path, _dump(compiled))
+                data = _dump(compiled)
+                _run(_load(data), arguments)
+                _write(path, data)
         return compiled
 
 
@@ -129,6 +132,17 @@ def _load(data: bytes) -> Call:
         return _placed(places, [array for (array,) in found])
 
     return call
+
+
+def _run(program: Call, arguments: tuple[Mapping[str, Array], ...]) -> Any:
+    """What a program answers, run to its end: what is wrong with it shows only then.
+
+    Raises:
+        Exception: whatever is wrong with it.
+    """
+    import jax
+
+    return jax.block_until_ready(program(*arguments))
 
 
 def _placed(places: Any, arrays: list[Any]) -> Any:

@@ -128,3 +128,32 @@ def test_a_folder_that_cannot_be_written_is_none(folder, monkeypatch):
     monkeypatch.setenv(kept_programs.VARIABLE, str(folder / "file"))
     answers()
     assert len(files(folder)) == 1
+
+
+def twice(dump, compiled):
+    """The program as jax's own cache gives it back: loaded, and then written again."""
+    import jax
+
+    first = kept_programs.zlib.decompress(dump(compiled)[len(kept_programs.MAGIC) :])
+    head, _, program = first.partition(b"\n")
+    device = jax.devices("cpu")[0]
+    again = device.client.deserialize_executable(program, [device]).serialize()
+    return kept_programs.MAGIC + kept_programs.zlib.compress(head + b"\n" + again)
+
+
+def test_a_program_that_does_not_run_when_it_is_loaded_is_not_kept(folder, monkeypatch):
+    first = answers()
+    (kept,) = files(folder)
+    kept.unlink()
+    dump, broken = kept_programs._dump, []
+    monkeypatch.setattr(
+        kept_programs, "_dump", lambda program: broken.append(twice(dump, program)) or broken[0]
+    )
+    same(first, answers())
+    assert files(folder) == []
+    monkeypatch.undo()
+    monkeypatch.setenv(kept_programs.VARIABLE, str(folder))
+    kept.write_bytes(broken[0])  # one that was kept nevertheless
+    same(first, answers())
+    assert kept.read_bytes() != broken[0]
+    same(first, answers(traced=False))
