@@ -135,7 +135,7 @@ def subject(
         name = getattr(given, "__name__", type(given).__name__)
         raise UsageError(f"{name} has a forward but no backward: there is nothing to check")
     if callable(given) and not isinstance(given, type):
-        if is_numpys(given):
+        if layer.group == "losses" and is_numpys(given):
             return NumpyImplementation(given, None, strict=strict)
         name = getattr(given, "__name__", type(given).__name__)
         return JaxImplementation(given, name, takes_problem=False)

@@ -85,13 +85,11 @@ class SamplesFirst(nn.CTCLoss):
 
 #: layer, class, what is said.
 BY_AXIS = [
-    ("Conv1d", reordered("Conv1d", (2, 1, 0), (0, 2, 1)), "(kernel_length, in_channels/groups, out"),
-    ("Conv2d", reordered("Conv2d", (2, 3, 1, 0), (0, 2, 3, 1)), "the channels last and weights as (kernel"),
-    ("Conv2d", reordered("Conv2d", (2, 3, 1, 0)), "flax, Keras and TensorFlow hold kernels"),
+    ("Conv1d", reordered("Conv1d", (2, 1, 0), (0, 2, 1)), "the channels last"),
+    ("Conv2d", reordered("Conv2d", (2, 3, 1, 0), (0, 2, 3, 1)), "the channels last"),
     ("Conv2d", reordered("Conv2d", None, (0, 2, 3, 1)), "flax, Keras and TensorFlow have (batch"),
-    ("Conv3d", reordered("Conv3d", (2, 3, 4, 1, 0), (0, 2, 3, 4, 1)), "the channels last and weights as"),
-    ("ConvTranspose2d", reordered("ConvTranspose2d", (2, 3, 0, 1), (0, 2, 3, 1)), "in_channels, out"),
-    ("ConvTranspose1d", reordered("ConvTranspose1d", (1, 0, 2)), "weights as (out_channels/groups, in"),
+    ("Conv3d", reordered("Conv3d", (2, 3, 4, 1, 0), (0, 2, 3, 4, 1)), "the channels last"),
+    ("ConvTranspose2d", reordered("ConvTranspose2d", (2, 3, 0, 1), (0, 2, 3, 1)), "the channels last"),
     ("MaxPool2d", reordered("MaxPool2d", None, (0, 2, 3, 1)), "the channels last"),
     ("BatchNorm1d", reordered("BatchNorm1d", None, (0, 2, 1)), "the channels last"),
     ("GroupNorm", reordered("GroupNorm", None, (0, 2, 1)), "the channels last"),
@@ -99,5 +97,10 @@ BY_AXIS = [
      "jax.nn.dot_product_attention"),
     ("RNN", BatchFirst, "samples and time exchanged"),
     ("CTCLoss", SamplesFirst, "samples and time exchanged"),
+]  # fmt: skip
+#: What needs no detective: the shapes of the class's own arrays say it, and it is a note.
+RECOGNISED = [
+    ("Conv2d", reordered("Conv2d", (2, 3, 1, 0)), "(kernel_height, kernel_width, in_channels/groups,"),
+    ("ConvTranspose1d", reordered("ConvTranspose1d", (1, 0, 2)), "(out_channels/groups, in_channels,"),
     ("Bilinear", reordered("Bilinear", (1, 2, 0)), "(in1_features, in2_features, out_features)"),
 ]  # fmt: skip

@@ -2,7 +2,9 @@
 
 import ports
 import pytest
+from ports_by_axis import RECOGNISED
 
+import crosscheck
 from crosscheck import Verdict, catalogue, sampling
 from crosscheck.checking import check_cases
 
@@ -37,3 +39,10 @@ def test_a_convention_is_identified(port):
         said = first.explanation
     assert port.says in said, said
     assert first.answer and first.evidence
+
+
+@pytest.mark.parametrize(("layer", "port", "says"), RECOGNISED, ids=[r[0] for r in RECOGNISED])
+def test_an_order_that_shapes_tell_is_a_note(a_framework, layer, port, says):
+    report = crosscheck.check(layer, port, options={}, dtypes=("float64",))
+    assert report.verdict is Verdict.AGREE, str(report)
+    assert any("convention-mismatch: weights" in n and says in n for n in report.notes)

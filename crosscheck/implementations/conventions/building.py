@@ -95,7 +95,17 @@ def _construction(
     return positional, keywords
 
 
-_remembered = lru_cache(maxsize=128)(_construction)
+@lru_cache(maxsize=128)
+def _remembered(
+    subject: type, problem: Problem, strict: bool, naming: Naming
+) -> tuple[list[Any], dict[str, Any]]:
+    """The same, once: if the arguments are numbers and texts. Objects belong to one construction."""
+    positional, keywords = _construction(subject, problem, strict, naming)
+    for value in (*positional, *keywords.values()):
+        hash(value)  # raises TypeError for a list
+        if not isinstance(value, int | float | str | tuple | None):
+            raise TypeError
+    return positional, keywords
 
 
 def _switched(subject: type, option: str) -> bool:

@@ -110,6 +110,10 @@ def _words(code: CodeType) -> Iterator[str]:
             yield from _words(constant)
 
 
+#: JAX and what is built on it.
+JAX = ("jax", "jaxlib", "flax", "equinox", "haiku", "optax", "chex", "distrax", "e3nn_jax")
+
+
 def is_numpys(given: Any) -> bool:
     """Whether it is a function whose code mentions NumPy and not JAX."""
     if not inspect.isfunction(given):
@@ -120,4 +124,4 @@ def is_numpys(given: Any) -> bool:
         else str(getattr(value, "__module__", "")).partition(".")[0]
         for value in (*known.globals.values(), *known.nonlocals.values())
     }  # fmt: skip
-    return "numpy" in modules and not modules & {"jax", "jaxlib"}
+    return "numpy" in modules and not modules & {*JAX}

@@ -76,10 +76,10 @@ def _separate(letters):
 
     class Separate:
         def __init__(self, input_size, hidden_size):
-            for gate in letters:
-                setattr(self, f"W_i{gate}", np.zeros((hidden_size, input_size)))
-                setattr(self, f"W_h{gate}", np.zeros((hidden_size, hidden_size)))
-                setattr(self, f"b_i{gate}", np.zeros(hidden_size))
+            for gate in letters:  # under names that are not recognised by themselves
+                setattr(self, f"input_{gate}", np.zeros((hidden_size, input_size)))
+                setattr(self, f"hidden_{gate}", np.zeros((hidden_size, hidden_size)))
+                setattr(self, f"shift_{gate}", np.zeros(hidden_size))
 
         def forward(self, x, *state):
             return state
@@ -100,10 +100,12 @@ def _fast_variance(self, parent, x):
 
 
 def plants():
-    # Of an LSTM they are recognised, and one bias is enough: see tests/exercises/test_elsewhere.py.
-    yield Plant(
-        27, "gates rzn apart", "GRUCell", _separate("rzn"), ("output", "new_h"), ("separate-gates",)
-    )
+    # Under the usual names they are recognised: see tests/exercises/test_elsewhere.py.
+    for layer, letters in (("GRUCell", "rzn"), ("LSTMCell", "ifgo")):
+        yield Plant(
+            27, f"gates {letters} apart", layer, _separate(letters), ("output", "new_h"),
+            ("separate-gates",),
+        )  # fmt: skip
     for layer in ("LayerNorm", "GroupNorm"):
         yield Plant(
             57, "fast variance", layer, wrong_methods(layer, forward=_fast_variance),
