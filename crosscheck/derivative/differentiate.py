@@ -20,6 +20,7 @@ from crosscheck.derivative.ladder import (
     climb,
     is_small,
     jump,
+    unexplained,
 )
 from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
 from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
@@ -279,7 +280,8 @@ def _probe(
     if kink is not None:
         reason = f"the one-sided derivatives differ (by {kink:.1e}): the point lies on a kink"
         return _without(direction, cost(), Status.KINK, reason)
-    if imaginary is not None and _confirms(real, imaginary):
+    near = imaginary is not None and _confirmed_by(rungs[-1], imaginary, noise)
+    if imaginary is not None and (near or _confirms(real, imaginary)):
         return _by_complex_step(line, imaginary, noise, before)
     natural = max(real.size, SMALL_SLOPE * magnitude)
     if real.error > NO_PLATEAU * natural and not noise.low:
@@ -290,7 +292,8 @@ def _probe(
         )
         return _without(direction, cost(), Status.KINK, reason)
     status = Status.LOW_PRECISION if noise.low else Status.SMOOTH
-    error = real.error + 4 * UNIT_ROUNDOFF * real.size
+    # A jump too small to be called a kink moves the slope by half of it.
+    error = real.error + unexplained(rungs, noise.real) + 4 * UNIT_ROUNDOFF * real.size
     method = "extrapolated central differences"
     return Probe(direction, real.value, error, method, cost(), real.size, None, status)
 
@@ -299,6 +302,17 @@ def _confirms(real: Estimate, imaginary: tuple[float, float]) -> bool:
     """Whether a real difference is sharp enough to confirm the complex step, and does."""
     size = max(real.size, imaginary[1])
     return real.error <= CONFIRM * size and abs(imaginary[0] - real.value) <= real.error
+
+
+def _confirmed_by(smallest: Rung, imaginary: tuple[float, float], noise: _Noise) -> bool:
+    """Whether the smallest step alone confirms the complex step, to the last of its digits.
+
+    Beside a kink that all larger steps cross, extrapolation over them misleads.
+    """
+    rounding = ROUNDING * noise.real / smallest.step
+    size = max(smallest.size, imaginary[1])
+    sharp = is_small(smallest) and rounding <= CONFIRM * size
+    return sharp and abs(imaginary[0] - smallest.slope) <= rounding + UNIT_ROUNDOFF * size
 
 
 def _without(direction: Mapping[str, Array], spent: int, status: Status, reason: str) -> Probe:

@@ -200,7 +200,13 @@ def _to_zero(steps: tuple[float, ...]) -> Array:
 
 
 def jump(rungs: list[Rung], noise: float) -> float | None:
-    """The difference of the one-sided derivatives at the point itself, or None if there is none.
+    """The difference of the one-sided derivatives at the point itself, or None if there is none."""
+    left = unexplained(rungs, noise)
+    return left if left > JUMP * max(rung.size for rung in rungs) else None
+
+
+def unexplained(rungs: list[Rung], noise: float) -> float:
+    """What of the gap of the one-sided derivatives neither rounding nor extrapolation explain.
 
     The gap of a smooth function is odd in h: a₁h + a₃h³ + …, so extrapolating it to h = 0 over
     three large steps leaves nothing; of a kink it leaves the jump. Of the small steps the last two
@@ -209,8 +215,7 @@ def jump(rungs: list[Rung], noise: float) -> float | None:
     small = is_small(rungs[-1])
     used = rungs[-2:] if small else rungs[-3:]
     if len(used) < (2 if small else 3):
-        return None
-    size = max(rung.size for rung in rungs)
+        return 0.0
     steps, gaps = np.array([r.step for r in used]), np.array([r.gap for r in used])
     weights = _to_zero(tuple(steps.tolist()))
     left = float(abs(weights @ gaps))
@@ -220,4 +225,4 @@ def jump(rungs: list[Rung], noise: float) -> float | None:
         left = min(left, used[-1].gap)
     elif steps[1] == 2 * steps[2]:
         truncation = float(abs(left - abs(2 * gaps[2] - gaps[1])))
-    return left if left > JUMP * size + 4 * truncation + ROUNDING * rounding else None
+    return max(left - 4 * truncation - ROUNDING * rounding, 0.0)
