@@ -114,9 +114,15 @@ def _programs(layer: Layer) -> int:
     return 2 + 2 * len(layer.variants) + len(layer.axes())
 
 
+#: Read when NumPy and PyTorch are loaded; threads of one worker would wait for those of another.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 def _begin(arguments: Mapping[str, Any]) -> None:
-    """A worker leaves an interrupt from the keyboard to its parent."""
+    """A worker leaves an interrupt from the keyboard to its parent, and other cores to other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
     _settle(arguments)
     gc.freeze()
 
