@@ -296,29 +296,21 @@ class Hearing:
                 case, case.problem.differentiable_outputs[0], subject, NUMERIC, outcome
             )
         for probe in probes:
-            if len(probe.direction) > 1 and self._fails(case, probe, answers[subject]):
+            found = [*self._by_probe(case, probe, answers)]
+            mine = [c.verdict for c in found if c.left == subject]
+            heard = [(probe, found)]
+            if len(probe.direction) > 1 and any(v is not Verdict.AGREE for v in mine):
                 # A probe of several names failed: ask for each name which of them it was.
-                for name in probe.direction:
-                    for single in self._differentiate([name]):
-                        yield from self._twice(case, single, answers)
-            else:
-                yield from self._twice(case, probe, answers)
-
-    def _fails(self, case: Case, probe: Probe, evaluation: Evaluation) -> bool:
-        return any(
-            c.verdict is not Verdict.AGREE for c in self._by_probe(case, probe, {"": evaluation})
-        )
-
-    def _twice(
-        self, case: Case, probe: Probe, answers: Mapping[str, Evaluation]
-    ) -> Iterator[Comparison]:
-        """Where nobody but the estimate differs it is asked once more, along another direction."""
-        found = [*self._by_probe(case, probe, answers)]
-        if any(c.verdict is Verdict.DISAGREE for c in found):
-            if self._all_agree(case, probe, answers):
-                again = self._differentiate([*probe.direction], "again")
-                found = [c for other in again for c in self._by_probe(case, other, answers)]
-        yield from found
+                singles = [s for name in probe.direction for s in self._differentiate([name])]
+                heard = [(s, [*self._by_probe(case, s, answers)]) for s in singles]
+            for asked, said in heard:
+                wrong = any(c.verdict is Verdict.DISAGREE for c in said)
+                if wrong and self._all_agree(case, asked, answers):
+                    # Nobody but the estimate differs: it is asked once more, along other directions.
+                    for again in self._differentiate([*asked.direction], "again"):
+                        yield from self._by_probe(case, again, answers)
+                else:
+                    yield from said
 
     def _all_agree(self, case: Case, probe: Probe, answers: Mapping[str, Evaluation]) -> bool:
         """Whether there are oracles, and the subject's gradients along a probe agree with theirs."""

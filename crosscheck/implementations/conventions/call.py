@@ -113,6 +113,8 @@ class Call:
         One that is told with each call whether it trains (``training=True``, ``mode="train"``) is
         told so; one that has an argument for a buffer (a mask) is given it.
         """
+        if not self.problem.buffers and not MODES.keys() & self.problem.options.keys():
+            return layer.forward(*self.inputs)
         names = argument_names(layer.forward)[len(self.problem.inputs) :]
         told: dict[str, Any] = {n: self.given(n) for n in names if n in self.problem.buffers}
         for option in MODES:

@@ -1,4 +1,4 @@
-"""What a subject is not written for: options, ranks of inputs and kernels that are refused by name.
+"""What a subject is not written for: options, forms of inputs and kernels that are refused by name.
 
 That is no mistake of it, and no agreement either: the report says what was not checked, and why.
 """
@@ -41,19 +41,19 @@ class Offers:
                 fewer axes than it is written for.
             OneNumber: a function takes kernels of one size along all axes.
         """
+        even = with_even_kernel(problem)
         if isfunction(self.function):
             self._require_options(problem)
-            even = with_even_kernel(problem)
             if even is not None and not fits(problem) and fits(even):
                 raise OneNumber(f"{self.name} takes kernels of one size along all axes")
-        odd, usual = _of_another_kind(with_even_kernel(problem) or problem)
-        if odd and not fits(with_even_kernel(problem) or problem) and fits(usual):
+        odd, usual = _of_another_kind(even or problem)
+        if odd and not fits(even or problem) and fits(usual):
             listed = ", ".join(f"{name}={value!r}" for name, value in odd.items())
             raise NotOffered(f"{self.name} does not take {listed}")
         for name in problem.layer.forms:
             key = name, problem.options[name]
-            if key not in self._forms:  # asked once: of an axis of size 1 any rank seems to fit
-                self._forms[key] = None if fits(problem) else _other_rank(problem, name, fits)
+            if key not in self._forms:  # asked once: of an axis of size 1 any form seems to fit
+                self._forms[key] = None if fits(problem) else _other_form(problem, name, fits)
             if self._forms[key] is not None:
                 raise NotOffered(f"{self.name} is written for {name}={self._forms[key]}")
 
@@ -82,8 +82,8 @@ def _of_another_kind(problem: Problem) -> tuple[dict[str, Any], Problem]:
     return odd, layer.problem(numbers, problem.sizes)
 
 
-def _other_rank(problem: Problem, name: str, fits: Fits) -> Any:
-    """The value of an option that says the inputs' rank, under which a forward fits; or None."""
+def _other_form(problem: Problem, name: str, fits: Fits) -> Any:
+    """The value of an option that says the form of the inputs, under which a forward fits; or None."""
     layer = problem.layer
     for value in {v[name] for v in (layer.options, *layer.variants) if name in v}:
         options = {**problem.options, name: value}
