@@ -37,6 +37,8 @@ PART = 200
 #: A gradient smaller than this share of the function itself has saturated: errors are then in
 #: units of the function, and counted apart.
 SATURATED = 1e-6
+#: An error above this share is counted apart where the truth itself may be off by half of it.
+UNRESOLVED = 1e-15
 METHODS = {"complex step": True, "real differences": False}
 
 
@@ -66,17 +68,20 @@ def measure(
         complex_steps=METHODS[method],
     )
     exact = truth.gradients(subject, case)
+    unsure = truth.uncertainty(subject, case, exact)
     outputs = trusted.bind(case.problem).forward(case.arrays("float64"))
     magnitude = sqrt(sum(float(np.sum((c * outputs[k]) ** 2)) for k, c in case.cotangents.items()))
     return [
         {"layer": subject.name, "smooth": subject.smooth, "size": size, "scale": scale,
          "seed": seed, "asked": method, "total": sum(p.evaluations for p in probes),
-         **against_truth(probe, exact, magnitude)}
+         **against_truth(probe, exact, unsure, magnitude)}
         for probe in probes
     ]  # fmt: skip
 
 
-def against_truth(probe: Probe, exact: dict[str, Array], magnitude: float) -> dict[str, Any]:
+def against_truth(
+    probe: Probe, exact: dict[str, Array], unsure: dict[str, Array], magnitude: float
+) -> dict[str, Any]:
     """Error and estimate of a probe in natural units, and whether one covers the other."""
     parts = [v.astype(np.longdouble) * exact[name] for name, v in probe.direction.items()]
     value = sum(part.sum() for part in parts)
@@ -88,11 +93,14 @@ def against_truth(probe: Probe, exact: dict[str, Array], magnitude: float) -> di
             "status": probe.status.value,
         }
     error = float(abs(np.longdouble(probe.value) - value))
-    saturated = natural <= SATURATED * magnitude
+    # Errors of single elements have no common direction.
+    doubt = float(np.sqrt(sum(np.square(v * unsure[k]).sum() for k, v in probe.direction.items())))
+    # A loss of exactly 0 has lost what made it more; there is no size to measure against.
+    saturated = not magnitude or natural <= SATURATED * magnitude
     if saturated:
         natural = magnitude or 1.0
     return {"method": probe.method, "error": error / natural, "estimate": probe.error / natural,
-            "covered": bool(error <= probe.error), "status": probe.status.value, "saturated": saturated}  # fmt: skip
+            "covered": bool(error <= probe.error + doubt), "unresolved": bool(2 * doubt > error), "status": probe.status.value, "saturated": saturated}  # fmt: skip
 
 
 def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -106,6 +114,8 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
                  f"{record['layer']} · {kind}"]  # fmt: skip
         if record.get("saturated"):
             names = [f"saturated · {kind}"]
+        elif record.get("unresolved") and record["error"] > UNRESOLVED:
+            names = [f"truth no better · {kind}"]
         for name in names:
             groups.setdefault(name, []).append(record)
     table = {}
@@ -135,7 +145,8 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
         "unchecked list": [r for r in records if "error" not in r][:50],
         "not covered": [r for r in known if not r["covered"]][:50],
         "worst": sorted(
-            (r for r in known if r["smooth"] and not r["saturated"]), key=lambda r: -r["error"]
+            (r for r in known if r["smooth"] and not r["saturated"] and not r["unresolved"]),
+            key=lambda r: -r["error"],
         )[:20],
         "sample": [
             [r["error"], r["estimate"], r["method"]] for r in known[:: max(1, len(known) // 1500)]

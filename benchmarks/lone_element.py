@@ -74,13 +74,13 @@ def run(subject: Subject, size: int, seed: int) -> dict[str, Any]:
     wrong = Wrong(right, quantity, flat)
     panel = assemble(subject.layer, None, (NUMERIC,), None)[0]
     hearing = replace(panel, subject=wrong, fallback=trusted).hear(case)
-    hearing.probes()
+    hearing.numeric.probes()
     check = wrong.calls
     readonly = case.with_values(memory="readonly")  # the verdict alone, without the search
     found = [c for c in hearing.compare(readonly) if c.quantity == f"grad_{quantity}"]
     verdict = next(c for c in found if c.right == NUMERIC)
     correct = replace(panel, subject=trusted, fallback=trusted).hear(case)
-    correct._probes = hearing._probes
+    correct.numeric.found = hearing.numeric.found
     alarm = any(c.verdict is Verdict.DISAGREE for c in correct.compare(case))
     wrong.calls = 0
     gradient = wrong.vjp(case.arrays(), case.upstream()).gradients[quantity]

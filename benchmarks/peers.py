@@ -6,11 +6,13 @@ True if it raises an alarm, False if it passes the code, None if it was not run.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -63,12 +65,12 @@ def numeric_alone(code: Bound, bench: Bench) -> bool:
 
 def _heard(code: Bound, hearing: Hearing, case: Case) -> bool:
     right = hearing.subject
-    hearing.subject = code
+    hearing.subject = hearing.numeric.subject = code
     try:
         # Read-only arrays: a failure alone is wanted, not the search for the wrong element.
         found = hearing.compare(case.with_values(memory="readonly"))
     finally:
-        hearing.subject = right
+        hearing.subject = hearing.numeric.subject = right
     return any(c.verdict is Verdict.DISAGREE for c in found)
 
 
@@ -105,7 +107,10 @@ def _gradcheck(code: Bound, bench: Bench, fast: bool) -> bool:
     import torch
 
     function, leaves = _as_torch(code, bench.case)
-    with warnings.catch_warnings():
+    # Once the fast mode has failed the code, the slow mode is run to word the message: days, at a million.
+    module = importlib.import_module("torch.autograd.gradcheck")
+    worded = mock.patch.object(module, "_run_slow_mode_and_get_error", return_value="")
+    with warnings.catch_warnings(), worded:
         warnings.simplefilter("ignore")
         return not torch.autograd.gradcheck(function, leaves, fast_mode=fast, raise_exception=False)
 
@@ -165,11 +170,15 @@ def _arguments(code: Bound, bench: Bench) -> tuple[Array, ...]:
 
 def _alarm(check: Callable[[], None]) -> bool:
     jax = import_jax()
+    before = jax.config.jax_enable_x64
+    # Not `jax.enable_x64`: with large arrays the callback runs in a thread that it does not reach.
+    jax.config.update("jax_enable_x64", True)
     try:
-        with jax.enable_x64(True):
-            check()
+        check()
     except AssertionError:
         return True
+    finally:
+        jax.config.update("jax_enable_x64", before)
     return False
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import click
 import numpy as np
 
+from benchmarks.peers import SLOW
+
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs"
 #: Colours that are told apart without colour vision too; the harness is the dark one.
@@ -118,7 +120,7 @@ def derivative_table(found: dict[str, Any]) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     for name, row in found["table"].items():
-        if name.startswith(("all", "saturated")) and "median" in row:
+        if name.startswith(("all", "saturated", "truth")) and "median" in row:
             lines.append(
                 f"| {name.removeprefix('all ')} | {row['probes']} | {row['median']:.1e} "
                 f"| {row['worst']:.1e} | {row['covered']:.2%} |"
@@ -141,13 +143,15 @@ def main() -> None:
         plot_power(power, DOCS / "power.svg")
         pages += ["", f"## Planted errors: {power['planted']} of {len(power['kinds'])} kinds",
                   "", "`python -m benchmarks.power`. An asterisk: it also calls correct code wrong "
-                  "there, so that finding an error says little. Checkers have not all been given as many errors yet: the "
-                  "column `of` says how many, and running it again goes on.", "", power_table(power)]  # fmt: skip
+                  "there, so that finding an error says little. `gradcheck` takes whole Jacobians unless it is fast, and "
+                  f"was given cases of at most {SLOW:,} elements.", "", power_table(power)]  # fmt: skip
     if derivatives:
         plot_derivatives(derivatives, DOCS / "derivatives.svg")
         pages += ["", f"## Derivatives: {derivatives['runs']} runs, {derivatives['probes']} probes", "",
                   "`python -m benchmarks.derivatives`. Errors in units of the gradient's norm along the "
-                  "direction.", "", derivative_table(derivatives), "",
+                  "direction; where that is a millionth of the function itself (saturated), in units of the function. The "
+                  "truth is the hand-derived backward in extended precision: where digits cancel in it, it is known no "
+                  "better than the probe, which is counted apart.", "", derivative_table(derivatives), "",
                   f"Covered by its estimate: {derivatives['covered']:.3%} of all. At most "
                   f"{derivatives['most forward evaluations in a run']} forward evaluations a run."]  # fmt: skip
     if alarms:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +98,16 @@ def prepare(part: Part) -> tuple[Bench, Bound]:
     assert trusted is not None
     for attempt in range(REDRAWS + 1):
         case: Case = part.subject.case(part.size, 1000 * part.size + attempt, part.scale)
-        panels = [assemble(part.subject.layer, None, a, None)[0] for a in (None, ("numeric",))]
+        # With a plant the subject is not reference_nn any more: what follows that is told from it.
+        panels = [
+            replace(assemble(part.subject.layer, None, a, None)[0], fallback=trusted)
+            for a in (None, ("numeric",))
+        ]
         everyone = panels[0].hear(case)
         if not everyone.kink:
             break
     alone = panels[1].hear(case)
-    alone._probes = everyone._probes  # the same forward at the same point
+    alone.numeric.found = everyone.numeric.found  # the same forward at the same point
     shown = case.with_values(dtype=part.dtype)
     bench = Bench(shown, everyone, alone, torch_gradients(shown))
     return bench, trusted.bind(case.problem)

@@ -17,7 +17,7 @@ import numpy as np
 
 from crosscheck.case import Case
 from crosscheck.spec import Array
-from crosscheck.tolerance import largest, largest_finite
+from crosscheck.tolerance import Rounding, largest, largest_finite
 
 #: The name of the numeric witness.
 NUMERIC = "numeric"
@@ -243,6 +243,18 @@ def compare_numbers(left: float, right: float, tolerance: float, smallest: float
             reason = f"the negative control failed: an error of {limit:.1e} was not noticed"
             return Outcome(Verdict.UNCHECKED, error, tolerance, kind=Kind.CONTROL, reason=reason)
     return Outcome(Verdict.AGREE, error, tolerance, limit)
+
+
+def not_vacuous(outcome: Outcome, quantity: str, rounding: Rounding) -> Outcome:
+    """The outcome; unchecked where an error could hide in it that is as large as the quantity."""
+    if outcome.verdict is Verdict.AGREE and outcome.limit is not None:
+        if rounding.vacuous(quantity, outcome.limit):
+            reason = (
+                f"too coarse: an error of {outcome.limit:.1e} could hide in values of "
+                f"{rounding.size.get(quantity, 0.0):.1e}"
+            )
+            return replace(outcome, verdict=Verdict.UNCHECKED, kind=Kind.COARSE, reason=reason)
+    return outcome
 
 
 def overall(comparisons: Any) -> Verdict:

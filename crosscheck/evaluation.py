@@ -111,3 +111,8 @@ class ImplementationError(Exception):
         trace = "".join(traceback.format_list(frames[-6:]))
         head = "".join(traceback.format_exception_only(error)).strip()
         return cls(f"{what} raised {head}" + (f"\n{trace.rstrip()}" if trace else ""))
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, short."""
+    return str(error).partition("\n")[0]

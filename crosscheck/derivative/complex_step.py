@@ -30,6 +30,8 @@ def complex_step(line: Line) -> tuple[float, float] | None:
         return None
     if not any(np.iscomplexobj(array) for array in outputs.values()):
         return None
+    if any(np.finfo(array.dtype).eps > 2 * line.roundoff for array in outputs.values()):
+        return None  # the digits that are asked for are lost
     parts = {name: np.imag(array) / STEP for name, array in outputs.items()}
     real = {name: np.real(array) - line.base[name] for name, array in outputs.items()}
     _, drift = line.weigh(real)

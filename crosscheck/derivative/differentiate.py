@@ -1,41 +1,39 @@
-"""Probes that together move every block once: guards, noise, ladder, complex step, verdict on kinks."""
+"""Probes that together move every block once: noise, complex step, ladder, verdict on kinks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from crosscheck.derivative.complex_step import STEP, complex_step
+from crosscheck.derivative.ascent import CONFIRM_SMOOTH, Ascent, Counted, Point
+from crosscheck.derivative.complex_step import complex_step
 from crosscheck.derivative.direction import draw, moves
+from crosscheck.derivative.guards import base_point
 from crosscheck.derivative.ladder import (
-    ENOUGH,
+    CONFIRM,
     EXPONENTS,
     ROUNDING,
     Below,
-    Estimate,
     Rung,
     best,
     climb,
-    is_small,
     jump,
     unexplained,
 )
-from crosscheck.derivative.line import UNIT_ROUNDOFF, Line, NotFinite
+from crosscheck.derivative.line import UNIT_ROUNDOFF, Line
+from crosscheck.derivative.noise import noise_around
 from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 
-#: The real difference that confirms a complex step is at least this good: between kinks, and where
-#: the function is smooth within large steps.
-CONFIRM, CONFIRM_SMOOTH = 1e-6, 1e-11
-#: Where three large steps settle worse than this, a fourth does not confirm a complex step.
-HOPEFUL = 1e-4
+#: Where a complex step is worse than this share of the natural size it is taken once more in extended
+#: precision: if that is at hand already, and if it has to be made.
+FINE, COARSE = 1e-15, 1e-13
 #: An estimate worse than this share of the natural size is no plateau.
 NO_PLATEAU = 1e-3
 #: A derivative smaller than this share of the function's own size may be nothing but noise.
 SMALL_SLOPE = 1e-6
-#: Unit roundoff of float32, for forwards that insist on it.
-SINGLE = 2.0**-24
 
 
 def differentiate(
@@ -75,101 +73,74 @@ def differentiate(
     )  # fmt: skip
     if not moving:
         return refused
-    base, problem = _base(forward, values, cotangents)
+    counted = Counted(forward)
+    base, problem = base_point(counted, values, cotangents)
     directions = [draw(values, group, rng) for group in _grouped(moving, groups)]
     if problem is not None:
         status, reason = problem
         return (*refused, *(_without(d, 2, status, reason) for d in directions))
     whole = {name: v for direction in directions for name, v in direction.items()}
-    joint = Line(forward, values, whole, cotangents, base)
-    noise, found = _noise(joint, complex_steps), list(refused)
-    lines = [Line(forward, values, direction, cotangents, base) for direction in directions]
+    joint = Line(counted, values, whole, cotangents, base)
+    noise, extended = noise_around(joint, complex_steps)
+    point, found = Point(counted, joint, noise, extended, budget), list(refused)
+    lines = [Line(counted, values, direction, cotangents, base) for direction in directions]
     steps = [complex_step(line) if noise.imaginary is not None else None for line in lines]
-    confirmed = _confirmed_together(joint, steps, noise, budget)
-    spent = 2 + joint.evaluations
+    together = _confirmed_together(point, steps)
+    before = 0
     for number, (line, step) in enumerate(zip(lines, steps, strict=True)):
-        before = 0 if number else spent
-        if confirmed and step is not None:
-            probe = _by_complex_step(line, step, noise, before)
+        if together and step is not None:
+            probe = _by_complex_step(line, step, noise.imaginary, point)
         else:
-            share = (budget - spent) // (len(lines) - number)
-            probe = _probe(line, step, noise, share, before)
-        spent += line.evaluations
-        found.append(probe)
+            share = (point.left() - point.extended.reserve) // (len(lines) - number)
+            probe = _probe(line, step, point, share, together is None)
+        found.append(replace(probe, evaluations=counted.calls - before))
+        before = counted.calls
     return tuple(found)
 
 
-def _confirmed_together(
-    joint: Line, steps: Sequence[tuple[float, float] | None], noise: _Noise, budget: int
-) -> bool:
+def _confirmed_together(point: Point, steps: Sequence[tuple[float, float] | None]) -> bool | None:
     """Whether differences along all blocks at once confirm the complex steps of all probes.
 
     Their sum is the derivative along the joint direction. A wrong one shows in it as long as it is
-    large enough, which is asked of each; where it is not, or a kink lies within the large
-    steps, every probe has to be confirmed by itself.
+    large enough, which is asked of each; where it is not, or a kink lies within the steps, every
+    probe has to be confirmed by itself. None if that was not tried.
     """
     known = [step for step in steps if step is not None]
+    joint, noise = point.joint, point.noise
     if len(known) < 2 or len(known) < len(steps) or noise.low:
-        return False
+        return None
     if not moves(joint.values, joint.direction, 2.0 ** -EXPONENTS[0]):
-        return False
+        return None
     # A sum over m inputs moves by sqrt(m) steps, and n elements are about m² weights.
     count = sum(v.size for v in joint.direction.values())
     shift = 1 + round(np.log2(count) / 4)
     exponents = [exponent + shift for exponent in EXPONENTS]
     total, smallest = sum(value for value, _ in known), min(size for _, size in known)
 
-    def done(rungs: list[Rung]) -> bool:
-        found = best(rungs, noise.real)
+    def confirmed(rungs: list[Rung], rounding: float, last: bool) -> bool:
+        found = best(rungs, rounding)
         enough = CONFIRM * smallest
-        if len(rungs) < len(exponents):  # a further step may be sharper
+        if not last:  # a further step may be sharper
             enough = min(enough, CONFIRM_SMOOTH * found.size)
         return (
-            jump(rungs, noise.real) is None
+            jump(rungs, rounding) is None
             and found.error <= enough
             and abs(total - found.value) <= found.error
         )
 
-    return climb(joint, [], exponents, budget, done)
+    def done(rungs: list[Rung]) -> bool:
+        return confirmed(rungs, noise.real, len(rungs) == len(exponents))
 
-
-def _another(one: Array, other: Array) -> bool:
-    """Whether two outputs differ by more than a sum in another order would make them."""
-    if one.dtype.kind not in "fc" or one.shape != other.shape:
-        return not np.array_equal(one, other)
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(one - other)
-    rounding = 2.0**10 * float(np.finfo(one.dtype).eps) * np.max(np.abs(one), initial=0.0)
-    return bool(np.any(difference > rounding) or np.any(np.isnan(one) != np.isnan(other)))
-
-
-@dataclass(frozen=True)
-class _Noise:
-    """What rounding does: in f, in its complex step (None: not available), and whether to float32."""
-
-    real: float
-    imaginary: float | None
-    low: bool
-
-
-def _noise(joint: Line, complex_steps: bool) -> _Noise:
-    """Measured along all blocks at once, for all probes."""
-    try:
-        usable = complex_steps and complex_step(joint) is not None
-        real, imaginary = joint.noise(STEP if usable else 0.0)
-        return _single(joint, _Noise(real, imaginary if usable else None, False))
-    except NotFinite:
-        return _Noise(0.0, None, False)
-
-
-def _single(line: Line, noise: _Noise) -> _Noise:
-    """The noise, or that of float32 where the forward turns out to compute in it."""
-    try:
-        if not _low_precision(line, line.base):
-            return noise
-    except NotFinite:
-        return noise
-    return _Noise(max(noise.real, SINGLE * line.weigh(dict(line.base))[1]), None, True)
+    if climb(joint, [], exponents, point.budget, done):
+        return True
+    # Kinks within the large steps, or curvature: with more digits the steps may be far smaller.
+    wide, lower = point.extended.joint, Below.of(count, wide=True)
+    if wide is None or not lower.confirm(point.extended.noise, smallest):
+        return False
+    return climb(
+        wide, [], (*lower.first, *lower.down), wide.evaluations + point.left(),
+        lambda rungs: confirmed(rungs, point.extended.noise, True),
+    )  # fmt: skip
 
 
 def _grouped(names: Sequence[str], groups: int) -> list[list[str]]:
@@ -178,141 +149,71 @@ def _grouped(names: Sequence[str], groups: int) -> list[list[str]]:
     return [list(names[i::count]) for i in range(count)]
 
 
-def _base(
-    forward: Forward, values: Values, cotangents: Values
-) -> tuple[dict[str, Array], tuple[Status, str] | None]:
-    """The outputs at the point, and what forbids differentiating them."""
-    given = {name: array.copy() for name, array in values.items()}
-    first = {k: np.array(v) for k, v in forward(given).items() if k in cotangents}
-    for name, array in values.items():
-        if not np.array_equal(given[name], array, equal_nan=array.dtype.kind == "f"):
-            return first, (Status.MUTATES, f"the forward changes its argument {name}")
-    second = forward({name: array.copy() for name, array in values.items()})
-    for name, array in first.items():
-        if _another(array, second[name]):
-            return first, (
-                Status.NOISY,
-                f"the forward returns another {name} at every call with the same arguments: "
-                "it draws random numbers, or keeps state",
-            )
-        if not np.isfinite(array).all():
-            return first, (Status.NON_FINITE, f"{name} is NaN or infinite at the point itself")
-    return first, None
-
-
-def _low_precision(line: Line, base: Mapping[str, Array]) -> bool:
-    """Whether the forward computes in float32 (or less) whatever it is given.
-
-    Its outputs are then float32, or numbers of float32 in a wider array, or stand still while the
-    arguments move by less than float32 resolves.
-    """
-    if any(array.dtype in (np.float32, np.float16) for array in base.values()):
-        return True
-    # Not a smaller step: what float64 rounds would hold a difference of large numbers still as well.
-    far, near = line.at(2.0**-12 * 1.0123), line.at(2.0**-30)
-    # What moves by several roundings of float32 is neither saturated nor at rest; around 0 every
-    # step is resolved, and what stands still there is flat.
-    moved = {
-        k: (base[k] != 0) & (np.abs(far[k] - base[k]) > 4 * SINGLE * np.abs(base[k])) for k in far
-    }
-    count = sum(int(np.count_nonzero(m)) for m in moved.values())
-    stuck = sum(int(np.count_nonzero(m & (near[k] == base[k]))) for k, m in moved.items())
-    inexact = [
-        np.count_nonzero(far[k][m] != far[k][m].astype(np.float32)) for k, m in moved.items()
-    ]
-    return count > 0 and (sum(inexact) == 0 or stuck > count / 2)
-
-
-def _by_complex_step(line: Line, step: tuple[float, float], noise: _Noise, before: int) -> Probe:
-    """The probe of a complex step that differences have confirmed."""
+def _by_complex_step(
+    line: Line, step: tuple[float, float], noise: float | None, point: Point
+) -> Probe:
+    """The probe of a complex step that differences have confirmed; `noise` is that of the step."""
     value, size = step
     _, magnitude = line.weigh(dict(line.base))
-    error = 2 * ROUNDING * (noise.imaginary or 0.0)  # its noise comes from few samples
-    error += UNIT_ROUNDOFF * (4 * max(size, abs(value)) + magnitude)
-    return Probe(line.direction, value, error, "complex step", before + line.evaluations, size)
+    error = 2 * ROUNDING * (noise or 0.0)  # its noise comes from few samples
+    error += UNIT_ROUNDOFF * magnitude
+    enough = FINE if point.extended.at_hand else COARSE
+    if error > enough * size and point.left() > point.extended.reserve:
+        wide = point.extended.complex_step(line)
+        if wide is not None:
+            off, value = abs(wide[0] - value), wide[0]
+            error = point.extended.share * max(error, off)
+    error += UNIT_ROUNDOFF * 4 * max(size, abs(value))
+    error += 0.0 if size else _of_rest(line)
+    return Probe(line.direction, value, error, "complex step", 0, size)
+
+
+def _of_rest(line: Line) -> float:
+    """What the derivative may be where nothing moves: a rounding of numbers of order one.
+
+    A loss of exactly 0 is the logarithm of a 1 that has lost what made it more than that.
+    """
+    return UNIT_ROUNDOFF * math.sqrt(sum(float(np.vdot(c, c)) for c in line.cotangents.values()))
 
 
 def _probe(
-    line: Line, imaginary: tuple[float, float] | None, noise: _Noise, budget: int, before: int
+    line: Line, imaginary: tuple[float, float] | None, point: Point, budget: int, large: bool
 ) -> Probe:
+    """A probe by itself; `large` says whether large steps may settle."""
     direction = line.direction
-
-    def cost() -> int:
-        return before + line.evaluations
-
     if not moves(line.values, direction, 2.0 ** -EXPONENTS[0]):
         return _without(
-            direction, cost(), Status.NO_STEP,
+            direction, 0, Status.NO_STEP,
             "a step within the spread of the values is below their resolution",
         )  # fmt: skip
-
-    def done(rungs: list[Rung]) -> bool:
-        found = best(rungs, noise.real)
-        if jump(rungs, noise.real) is not None:
-            return False
-        if imaginary is None:
-            return found.error <= ENOUGH * found.size
-        enough = CONFIRM if is_small(rungs[-1]) else CONFIRM_SMOOTH
-        return found.error <= enough * found.size and _confirms(found, imaginary)
-
-    rungs: list[Rung] = []
-    settled = climb(line, rungs, EXPONENTS[:3], budget, done)
-    if not settled and rungs:
-        found = best(rungs, noise.real)
-        if imaginary is None or found.error <= HOPEFUL * found.size:
-            settled = climb(line, rungs, EXPONENTS[3:], budget, done)
-    if not settled and rungs and not noise.low:
-        # Small steps drown in the rounding of a float32 forward, or do not move it at all.
-        found = best(rungs, noise.real)
-        if imaginary is None or abs(imaginary[0] - found.value) > found.error:
-            noise = _single(line, noise)
-        if not noise.low:
-            lower = Below.of(sum(v.size for v in direction.values()))
-            if not climb(line, rungs, lower.first, budget, done):
-                climb(line, rungs, lower.then(rungs, noise.real), budget, done)
+    ascent = Ascent(line, imaginary, point, budget)
+    ascent.climb(large)
+    rungs, noise = ascent.rungs, ascent.noise
     if not rungs:
-        return _without(
-            direction, cost(), Status.NON_FINITE, "the forward overflows next to the point"
-        )
-    real = best(rungs, noise.real)
-    _, magnitude = line.weigh(dict(line.base))
+        return _without(direction, 0, Status.NON_FINITE, "the forward overflows next to the point")
     kink = jump(rungs, noise.real)
     if kink is not None:
         reason = f"the one-sided derivatives differ (by {kink:.1e}): the point lies on a kink"
-        return _without(direction, cost(), Status.KINK, reason)
-    near = imaginary is not None and _confirmed_by(rungs[-1], imaginary, noise)
-    if imaginary is not None and (near or _confirms(real, imaginary)):
-        return _by_complex_step(line, imaginary, noise, before)
+        return _without(direction, 0, Status.KINK, reason)
+    if imaginary is not None and ascent.confirms():
+        return _by_complex_step(line, imaginary, point.noise.imaginary, point)
+    real = ascent.best()
+    _, magnitude = line.weigh(dict(line.base))
     natural = max(real.size, SMALL_SLOPE * magnitude)
     if real.error > NO_PLATEAU * natural and not noise.low:
+        within = real.error / natural if natural else math.inf
         reason = (
             "no plateau: differences over ever smaller steps do not settle "
-            f"(within {real.error / natural:.0e}); the point lies too close to a kink, or "
+            f"(within {within:.0e}); the point lies too close to a kink, or "
             "the function is so flat there that its rounding is larger than its slope"
         )
-        return _without(direction, cost(), Status.KINK, reason)
+        return _without(direction, 0, Status.KINK, reason)
     status = Status.LOW_PRECISION if noise.low else Status.SMOOTH
     # A jump too small to be called a kink moves the slope by half of it.
     error = real.error + unexplained(rungs, noise.real) + 4 * UNIT_ROUNDOFF * real.size
+    error += 0.0 if real.size else _of_rest(line)
     method = "extrapolated central differences"
-    return Probe(direction, real.value, error, method, cost(), real.size, None, status)
-
-
-def _confirms(real: Estimate, imaginary: tuple[float, float]) -> bool:
-    """Whether a real difference is sharp enough to confirm the complex step, and does."""
-    size = max(real.size, imaginary[1])
-    return real.error <= CONFIRM * size and abs(imaginary[0] - real.value) <= real.error
-
-
-def _confirmed_by(smallest: Rung, imaginary: tuple[float, float], noise: _Noise) -> bool:
-    """Whether the smallest step alone confirms the complex step, to the last of its digits.
-
-    Beside a kink that all larger steps cross, extrapolation over them misleads.
-    """
-    rounding = ROUNDING * noise.real / smallest.step
-    size = max(smallest.size, imaginary[1])
-    sharp = is_small(smallest) and rounding <= CONFIRM * size
-    return sharp and abs(imaginary[0] - smallest.slope) <= rounding + UNIT_ROUNDOFF * size
+    return Probe(direction, real.value, error, method, 0, real.size, None, status)
 
 
 def _without(direction: Mapping[str, Array], spent: int, status: Status, reason: str) -> Probe:

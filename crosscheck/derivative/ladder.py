@@ -21,12 +21,16 @@ from crosscheck.derivative.probe import Array
 
 #: Steps in units of the spread, as exponents of two: halving, where the function is smooth.
 EXPONENTS = (4, 5, 6, 7)
+#: In extended precision: where large steps lacked digits only, and the first of the small steps at least.
+WIDE, FAR = (4, 6, 8, 10), 17
 #: Columns of the tableau: more terms removed gain nothing and cost noise.
 COLUMNS = 4
 #: Safety factors, calibrated for a coverage of 99.9 % (benchmarks/derivatives.py).
 TRUNCATION, ROUNDING = 10.0, 8.0
 #: Good enough to stop: estimated error in units of the natural size.
 ENOUGH = 2e-13
+#: The real difference that confirms a complex step is at least this good, in units of the natural size.
+CONFIRM = 1e-6
 #: Two slopes that agree this well, in units of the natural size, have no kink between them.
 AGREE = 1e-6
 #: A jump of the one-sided derivatives below this share of the natural size is none.
@@ -66,13 +70,21 @@ class Below:
     down: tuple[int, ...]
 
     @classmethod
-    def of(cls, count: int) -> Below:
-        """For a direction that moves `count` elements."""
-        top = EXPONENTS[-1]
-        first = max(int(np.ceil(np.log2(count))) + 6, top + 5)
+    def of(cls, count: int, wide: bool = False) -> Below:
+        """For a direction that moves `count` elements, in float64 or in extended precision.
+
+        The latter begins with smaller steps, and with many elements nearer to where a kink is
+        crossed: there is room below.
+        """
+        top, bits = EXPONENTS[-1], int(np.ceil(np.log2(count)))
+        first = max(bits + 2, FAR) if wide else max(bits + 6, top + 5)
         between = (first - 6, first - 3, (first + top) // 2, top + 2)
         up = tuple(e for e in dict.fromkeys(between) if top < e < first)
         return cls((first, first + 3), up, (first + 6, first + 9))
+
+    def confirm(self, noise: float, size: float) -> bool:
+        """Whether noise leaves enough of the first step to confirm a complex step of that size."""
+        return ROUNDING * noise * 2.0 ** self.first[0] <= CONFIRM * size
 
     def then(self, rungs: list[Rung], noise: float) -> tuple[int, ...]:
         """Where to go on after the first two: up if they differ by no more than noise."""

@@ -29,6 +29,8 @@ class Line:
 
     Attributes:
         evaluations: how many forward evaluations this line has cost.
+        roundoff: the unit roundoff of the numbers that it is evaluated with.
+        tiny: the step at which its noise is measured.
     """
 
     def __init__(
@@ -38,12 +40,16 @@ class Line:
         direction: Mapping[str, Array],
         cotangents: Values,
         base: Mapping[str, Array],
+        roundoff: float = UNIT_ROUNDOFF,
+        tiny: float = TINY,
     ) -> None:
         self.forward = forward
         self.values = values
         self.direction = direction
         self.cotangents = cotangents
         self.base = base
+        self.roundoff = roundoff
+        self.tiny = tiny
         self.evaluations = 0
 
     def at(self, step: complex) -> dict[str, Array]:
@@ -84,7 +90,7 @@ class Line:
     def noise(self, imaginary: float = 0.0) -> tuple[float, float]:
         """Standard deviation of the rounding noise: in f, and in its complex step if there is one.
 
-        The k-th difference of a smooth function over steps of 2^-30 is rounding alone, and its
+        The k-th difference of a smooth function over tiny steps is rounding alone, and its
         variance is that of one value times binomial(2k, k): Moré and Wild, Estimating
         computational noise, SIAM J. Sci. Comput. 33 (2011). Never below one rounding per output.
 
@@ -92,7 +98,9 @@ class Line:
             imaginary: the complex step, whose derivatives are sampled as well; 0 for none.
         """
         shift = 1j * imaginary if imaginary else 0.0
-        samples = [self.at(k * TINY + shift) for k in (-3, -2, -1, 0, 1, 2, 3) if k or imaginary]
+        samples = [
+            self.at(k * self.tiny + shift) for k in (-3, -2, -1, 0, 1, 2, 3) if k or imaginary
+        ]
         if not imaginary:
             samples.insert(3, dict(self.base))
         names = self.cotangents
@@ -101,8 +109,8 @@ class Line:
         slopes = 0.0
         if imaginary:
             found = [self.weigh({k: np.imag(s[k]) / imaginary for k in names}) for s in samples]
-            slopes = max(_deviation([f[0] for f in found]), UNIT_ROUNDOFF * found[3][1])
-        return max(_deviation(values), UNIT_ROUNDOFF * size), slopes
+            slopes = max(_deviation([f[0] for f in found]), self.roundoff * found[3][1])
+        return max(_deviation(values), self.roundoff * size), slopes
 
 
 def _deviation(row: list[float]) -> float:

@@ -22,6 +22,7 @@ ORDER = [
     {"isolation"},
     {"comparison", "differences"},
     {"known", "exception"},
+    {"numeric"},
     {"networks", "families", "panel", "contract", "finding"},
     {"blame"},
     {"causes", "optimizer_causes", "mismatch", "detective"},
@@ -127,11 +128,14 @@ THREE = "__init__ layout numpy_layer torch_module jax_function".split()
 
 
 def test_the_core_stays_small():
-    """From spec to report, an afternoon's reading: what to aim at is 2,000 lines."""
+    """From spec to report, an afternoon's reading: what to aim at is 2,000 lines.
+
+    The numeric witness is read with the derivatives.
+    """
     paths = [CROSSCHECK / f"{name}.py" for name in CORE]
     paths += [CROSSCHECK / "implementations" / f"{name}.py" for name in THREE]
     paths += [CROSSCHECK / "report" / "__init__.py"]
-    assert sum(map(code_lines, paths)) < 2850
+    assert sum(map(code_lines, paths)) < 2700
 
 
 @pytest.mark.parametrize("package", [CROSSCHECK, REFERENCE])

@@ -11,7 +11,7 @@ from benchmarks.layers import CLASSES, SUBJECTS, elements
 from benchmarks.peers import harness, numeric_alone
 from benchmarks.plants import KINDS, Planted
 from crosscheck.differences import ANY, ledger
-from crosscheck.panel import Hearing
+from crosscheck.numeric import Numeric
 
 WITHOUT_JAX = ("torch", "numeric")
 
@@ -119,7 +119,7 @@ def test_tallies_add_up():
 
 def test_hearing_is_reused_only_for_the_same_forward():
     """A plant changes gradients only: what was heard of the forward holds for it."""
-    assert {"forward", "vjp"} <= set(dir(Planted)) and hasattr(Hearing, "probes")
+    assert {"forward", "vjp"} <= set(dir(Planted)) and hasattr(Numeric, "probes")
     subject = SUBJECTS[0]
     case = subject.case(0, 0)
     right = false_alarms.reference(subject.layer).bind(case.problem)

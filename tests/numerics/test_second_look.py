@@ -2,7 +2,11 @@
 
 import pytest
 
-from benchmarks.false_alarms import run
+from benchmarks.false_alarms import _scaled, entries, run
+from benchmarks.plants import Planted
+from crosscheck.implementations import reference
+from crosscheck.numeric import Numeric
+from crosscheck.tolerance import Rounding
 
 #: Number of the check in `benchmarks.false_alarms` → what it takes.
 POINTS = {
@@ -16,3 +20,28 @@ POINTS = {
 @pytest.mark.parametrize("number", POINTS)
 def test_where_the_numeric_derivative_alone_differed(both, number):
     assert run([number])["alarms"] == []
+
+
+def test_rounding_that_all_gradients_share_is_seen_in_extended_precision(both, monkeypatch):
+    """A saturated GRU: 1 - y² has lost its digits in everybody's float64, and the derivative has not."""
+    assert run([26630])["alarms"] == []
+    monkeypatch.setattr(Numeric, "_common_rounding", lambda *_: 0.0)
+    found = run([26630])["alarms"]
+    assert {(alarm["layer"], alarm["right"]) for alarm in found} == {("GRU", "numeric")}
+
+
+def test_extended_precision_excuses_no_wrong_gradient(both):
+    """A gradient that is off by more than rounding is as much off in extended precision."""
+    entry = next(e for e in entries() if e.name == "GRU")
+    case = _scaled(entry, entry.problems[0], 1e3, 26630)
+    trusted = reference(entry.layer)
+    assert trusted is not None
+    right = trusted.bind(case.problem)
+    rounding = Rounding({}, {}, 0.0, 0.0, "nobody", frozenset())
+    for kind in ("times 1.0001", "one element off by 1e-6 of the norm"):
+        wrong = Planted(right, kind, "weight_ih_l0", 3)
+        numeric = Numeric(wrong, "planted", (), case, rounding, False)
+        mine = wrong.vjp(case.arrays(), case.upstream())
+        for probe in numeric.probes():
+            if "weight_ih_l0" in probe.direction:
+                assert not numeric._common_rounding(case, probe, mine)
