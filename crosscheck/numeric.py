@@ -163,7 +163,7 @@ class Numeric:
         )
         try:
             wide = self.subject.vjp(values, upstream)
-        except ImplementationError:
+        except Exception:  # whatever it does with numbers it was not written for
             return 0.0
         if any(
             wide.gradients[k].dtype != np.longdouble for k in probe.direction if k in wide.gradients

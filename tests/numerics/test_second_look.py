@@ -1,5 +1,6 @@
 """Points where the numeric derivative alone was wrong, of 100,000: right code is called right there."""
 
+import numpy as np
 import pytest
 
 from benchmarks.false_alarms import _scaled, entries, run
@@ -45,3 +46,30 @@ def test_extended_precision_excuses_no_wrong_gradient(both):
         for probe in numeric.probes():
             if "weight_ih_l0" in probe.direction:
                 assert not numeric._common_rounding(case, probe, mine)
+
+
+def test_who_cannot_take_extended_precision_is_not_excused(both):
+    """Code in another process, or a framework's: whatever it raises, the answer is no."""
+
+    class Float64Only:
+        def __init__(self, right):
+            self.right = right
+            self.forward = right.forward
+
+        def vjp(self, values, cotangents):
+            if any(a.dtype == np.longdouble for a in values.values()):
+                raise KeyError("longdouble")
+            return self.right.vjp(values, cotangents)
+
+    entry = next(e for e in entries() if e.name == "GRU")
+    case = _scaled(entry, entry.problems[0], 1e3, 26630)
+    trusted = reference(entry.layer)
+    assert trusted is not None
+    right = trusted.bind(case.problem)
+    rounding = Rounding({}, {}, 0.0, 0.0, "nobody", frozenset())
+    mine = right.vjp(case.arrays(), case.upstream())
+    excused = {}
+    for who in (right, Float64Only(right)):
+        numeric = Numeric(who, "who", (), case, rounding, False)
+        excused[type(who)] = [numeric._common_rounding(case, p, mine) for p in numeric.probes()]
+    assert any(excused[type(right)]) and not any(excused[Float64Only])
