@@ -34,7 +34,6 @@ class Extended:
     Args:
         joint: along all blocks, in float64.
         noise: its measured noise.
-
         wanted: whether it may be used at all.
 
     Attributes:
