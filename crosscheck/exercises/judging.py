@@ -11,7 +11,7 @@ from typing import Any
 from crosscheck import sampling
 from crosscheck.case import Case
 from crosscheck.checking import check_cases
-from crosscheck.evaluation import Implementation, ImplementationError
+from crosscheck.evaluation import Implementation, ImplementationError, OneNumber
 from crosscheck.exercises.exercise import Exercise, Item
 from crosscheck.exercises.marking import ItemResult, Result, Status, failed, mark
 from crosscheck.exercises.witness import Forgiving
@@ -132,6 +132,8 @@ def _item(
             subject.bind(cases[0].problem)
         except Missing as error:
             return failed(item, str(error)), {}
+        except OneNumber:
+            pass  # the check takes square kernels then
         report = check_cases(
             item.layer,
             cases,

@@ -24,7 +24,7 @@ from crosscheck.case import Case
 from crosscheck.errors import CaseError
 from crosscheck.evaluation import Bound, Evaluation, Implementation, ImplementationError
 from crosscheck.panel import Panel
-from crosscheck.sampling import redraw
+from crosscheck.sampling import evened, redraw
 from crosscheck.spec import Array, Problem, Values
 
 FORMAT = "crosscheck-oracle"
@@ -206,16 +206,18 @@ def rehearse(
     """Ask oracles everything that a check of these cases may ask them.
 
     Args:
-        cases: those of the check; each is also drawn anew as often as one near a kink may be.
+        cases: those of the check; each is also drawn anew as often as one near a kink may be,
+            and asked with a square kernel if it has one.
         oracles: what `Record.listen` gave.
         subject: any right implementation, the first oracle for one. It is bound, not judged.
     """
     panel = Panel(subject=subject, oracles=oracles, numeric=False)
     seen: set[tuple[Any, ...]] = set()
     for case in cases:
-        versions = [case]
+        square = evened(case)  # for who takes one number for all axes of a kernel
+        versions = [case] if square is None else [case, square]
         if case.seed is not None and not case.at_kink:
-            versions += [_redrawn(case, attempt) for attempt in range(1, REDRAWS + 1)]
+            versions += [_redrawn(v, n) for v in [*versions] for n in range(1, REDRAWS + 1)]
         for version in versions:
             asked = question(version.problem, version.values)
             key = (version.problem.key(), version.dtype, version.kind, asked)

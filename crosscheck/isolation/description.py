@@ -1,7 +1,7 @@
 """A problem as plain data, so that a worker can rebuild what a convention needs of it, and no more.
 
-The worker gets names, axes, shapes, options and resolved constructor arguments; not the layer's
-oracles, domains or special points.
+The worker gets names, axes, shapes, options and resolved constructor arguments, those for a square kernel
+too if there is a kernel; not the layer's oracles, domains or special points.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from crosscheck.domains import NORMAL, Domain
 from crosscheck.errors import UsageError
+from crosscheck.sampling import misfit, with_even_kernel
 from crosscheck.spec import Layer, Problem, Tensor
 
 #: For arrays that have no gradient.
@@ -25,6 +26,21 @@ def describe(problem: Problem) -> str:
     Raises:
         UsageError: an option or constructor argument is no plain data.
     """
+    data = _described(problem)
+    even = with_even_kernel(problem)
+    if even is not None and misfit(even) is None:
+        data["even"] = {k: v for k, v in _described(even).items() if k in _SIZED}
+    try:
+        return json.dumps(data)
+    except TypeError as error:
+        raise UsageError(f"{problem.layer.name}: an option is no plain data: {error}") from None
+
+
+#: What of a description depends on the sizes of a problem.
+_SIZED = ("inputs", "parameters", "buffers", "outputs", "constructor")
+
+
+def _described(problem: Problem) -> dict[str, Any]:
     layer = problem.layer
     constructor = [item(problem) if callable(item) else problem[item] for item in layer.constructor]
 
@@ -38,7 +54,7 @@ def describe(problem: Problem) -> str:
             for name, tensor in group.items()
         ]
 
-    data = {
+    return {
         "name": layer.name,
         "inputs": tensors(problem.inputs),
         "parameters": tensors(problem.parameters),
@@ -54,10 +70,6 @@ def describe(problem: Problem) -> str:
         "sums": [*map(list, layer.sums)],
         "blocks": dict(layer.blocks),
     }
-    try:
-        return json.dumps(data)
-    except TypeError as error:
-        raise UsageError(f"{layer.name}: an option is no plain data: {error}") from None
 
 
 @lru_cache(maxsize=256)
@@ -65,23 +77,28 @@ def rebuild(text: str) -> Problem:
     """The problem that `describe` described; the same object for the same text."""
     data = json.loads(text)
 
-    def tensors(group: list[Any]) -> dict[str, Tensor]:
+    even = data.get("even", data)
+
+    def tensors(group: str) -> dict[str, Tensor]:
         return {
             name: Tensor(
-                axes if isinstance(axes, str) else _constant(tuple(axes)),
+                axes if isinstance(axes, str) else _by_kernel(tuple(axes), tuple(square)),
                 NORMAL if moves else _FIXED,
                 differentiable=moves,
             )
-            for name, axes, moves in group
+            for (name, axes, moves), (_, square, _) in zip(data[group], even[group], strict=True)
         }
 
     layer = Layer(
         data["name"],
-        inputs=tensors(data["inputs"]),
-        parameters=tensors(data["parameters"]),
-        buffers=tensors(data["buffers"]),
-        outputs=tensors(data["outputs"]),
-        constructor=[_constant(_unpack(value)) for value in data["constructor"]],
+        inputs=tensors("inputs"),
+        parameters=tensors("parameters"),
+        buffers=tensors("buffers"),
+        outputs=tensors("outputs"),
+        constructor=[
+            _by_kernel(_unpack(value), _unpack(square))
+            for value, square in zip(data["constructor"], even["constructor"], strict=True)
+        ],
         options={k: _unpack(v) for k, v in data["defaults"].items()},
         blocks=data["blocks"],
         sums=[(one, two) for one, two in data["sums"]],
@@ -89,11 +106,14 @@ def rebuild(text: str) -> Problem:
     return layer.problem({k: _unpack(v) for k, v in data["options"].items()}, data["sizes"])
 
 
-def _constant(value: Any) -> Callable[[Problem], Any]:
-    def constant(problem: Problem) -> Any:
-        return value
+def _by_kernel(value: Any, square: Any) -> Callable[[Problem], Any]:
+    """What was described of a problem, or of the same with a square kernel."""
 
-    return constant
+    def chosen(problem: Problem) -> Any:
+        kernel = {n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
+        return square if len(kernel) == 1 else value
+
+    return chosen
 
 
 def _pack(value: Any) -> Any:

@@ -69,6 +69,7 @@ class Status(IntEnum):
     NOT_OFFERED = 2
     MISSING = 3
     UNFIT = 4
+    ONE_NUMBER = 5
 
 
 class Role(IntEnum):

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
+from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered, OneNumber
 from crosscheck.implementations.manner import Manner
 from crosscheck.isolation.description import describe
 from crosscheck.isolation.failures import Missing, WorkerDied
 from crosscheck.isolation.protocol import NONE, Entry, Frame, Kind, Layout, Role, native
 from crosscheck.isolation.text import one_line
+from crosscheck.sampling import misfit, with_even_kernel
 from crosscheck.spec import Array, Problem, Values
 
 if TYPE_CHECKING:
@@ -55,13 +56,20 @@ class RemoteImplementation:
 
         Raises:
             NotOffered: it lacks an option, and `strict` asked for it.
+            OneNumber: it takes one number for all axes of a kernel, and here they differ.
             Missing: the submission does not define it.
             ImplementationError: its constructor raised, or it ended the process before.
         """
         self._define()
         self._binds += 1
         slot = f"{self.key}/{self._binds}"
-        reply = self.answered(Kind.BIND, f"{self.key}\n{slot}\n{describe(problem)}")
+        try:
+            reply = self.answered(Kind.BIND, f"{self.key}\n{slot}\n{describe(problem)}")
+        except OneNumber as error:
+            even = with_even_kernel(problem)
+            if even is None or even.sizes == problem.sizes or misfit(even) is not None:
+                raise ImplementationError(f"{self.name} refused: {error}") from None
+            raise
         self.notes = tuple(one_line(line) for line in reply.text.split("\n")[:8] if line)
         return RemoteBound(self, problem, slot, self.worker.generation)
 
@@ -105,12 +113,13 @@ class RemoteImplementation:
     def answered(self, kind: Kind, *arguments: Any) -> Frame:
         """`ask`, where "not offered" is an answer only to who asked for what a class may lack.
 
-        Otherwise a submission could choose the cases that it is judged by.
+        Otherwise a submission could choose the cases that it is judged by. That it takes one number
+        for all axes of a kernel may be said by any: it is judged by as many cases, with square kernels.
         """
         try:
             return self.ask(kind, *arguments)
         except NotOffered as error:
-            if self.strict and kind is Kind.BIND:
+            if kind is Kind.BIND and (self.strict or isinstance(error, OneNumber)):
                 raise
             raise ImplementationError(f"{self.name} refused: {error}") from None
 

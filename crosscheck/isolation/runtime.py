@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from crosscheck.case import present
-from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered
+from crosscheck.evaluation import Evaluation, ImplementationError, NotOffered, OneNumber
 from crosscheck.implementations.conventions import notebook
 from crosscheck.implementations.manner import Manner
 from crosscheck.implementations.numpy_layer import NumpyBound, NumpyImplementation
@@ -256,6 +256,8 @@ class Runtime:
         """The reply to one question; whatever the submission raises is one."""
         try:
             return self.handlers[request.kind](request)
+        except OneNumber as error:
+            text, status = str(error), Status.ONE_NUMBER
         except NotOffered as error:
             text, status = str(error), Status.NOT_OFFERED
         except ImplementationError as error:

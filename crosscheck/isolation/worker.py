@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from crosscheck.evaluation import ImplementationError, NotOffered
+from crosscheck.evaluation import ImplementationError, NotOffered, OneNumber
 from crosscheck.isolation.failures import IsolationError, ProtocolViolation, TimedOut, WorkerDied
 from crosscheck.isolation.hardening.levels import Level
 from crosscheck.isolation.hardening.limits import Limits
@@ -282,6 +282,8 @@ class Worker:
         if reply.status is Status.DONE:
             return reply
         message = printable(reply.text)
+        if reply.status is Status.ONE_NUMBER:
+            raise OneNumber(message)
         if reply.status is Status.NOT_OFFERED:
             raise NotOffered(message)
         raise ImplementationError(message)

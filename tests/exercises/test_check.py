@@ -1,8 +1,10 @@
 """`crosscheck check` and `crosscheck exercise` as their users call them: in a real worker."""
 
+import inspect
 import json
 import re
 
+import elsewhere
 import pytest
 from handwriting import LINEAR, LOSS, RIGHT, SIGMOID
 
@@ -215,3 +217,47 @@ def test_code_beside_a_submission_is_not_run_here(tmp_path, capsys):
     # Nor is an exercise that lies inside of what was handed in taken for the exercise.
     assert run("check", tmp_path, "--against", "numeric") == 0
     assert "Backpropagation by hand" in capsys.readouterr().out
+
+
+CONV = '[[items]]\nlayer = "Conv2d"\nname = "Conv"\n'
+
+
+@pytest.fixture
+def convolution(tmp_path):
+    """An exercise, and a class that takes one number for the kernel."""
+    (tmp_path / "exercise.toml").write_text('title = "A convolution"\n' + CONV)
+    text = "import numpy as np\n\n\n" + inspect.getsource(elsewhere.ConvOfOneNumber)
+    return text.replace("ConvOfOneNumber", "Conv")
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["asked", "recorded"])
+def test_a_class_that_takes_one_number_for_a_kernel_is_judged_by_square_ones(
+    tmp_path, capsys, convolution, kept
+):
+    more = ()
+    if kept:
+        kept_at = tmp_path / "oracle.npz"
+        pytest.importorskip("torch")
+        pytest.importorskip("jax")
+        run("record", tmp_path / "exercise.toml", "-o", kept_at, "--seed", 1)
+        more = ("--oracle", kept_at)
+        capsys.readouterr()
+    (tmp_path / "hand_in.py").write_text(convolution)
+    (tmp_path / "wrong.py").write_text(convolution.replace("sum((0, 2, 3))", "mean((0, 2, 3))"))
+    assert run("check", tmp_path / "hand_in.py", "--seed", 1, *more) == 0
+    said = capsys.readouterr().out
+    assert "5 of 5 points" in said and "one number for all axes" in said
+    assert run("check", tmp_path / "wrong.py", "--seed", 1, *more) == 1
+    said = capsys.readouterr().out
+    assert "4 of 5 points" in said and re.search(r"✗\s+grad_bias\s+wrong", said)
+
+
+def test_whose_forward_is_wrong_is_told_so_not_that_it_cannot_be_built(
+    tmp_path, capsys, convolution
+):
+    wrong = convolution.replace("return out\n", "return x\n")
+    assert wrong != convolution
+    (tmp_path / "hand_in.py").write_text(wrong)
+    assert run("check", tmp_path / "hand_in.py", "--seed", 1) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"✗\s+output\s+wrong\s+the shape is not", said) and "tuple" not in said

@@ -162,6 +162,16 @@ def test_a_refusal_is_an_answer(patient):
     assert set(statuses(found, "nn_Linear").values()) == {"raised"}
 
 
+@pytest.mark.parametrize("text", ["CHOOSY", "REFUSING"])
+def test_who_has_no_kernel_cannot_ask_for_a_square_one(patient, text):
+    attack = globals()[text].replace("NotOffered", "OneNumber")
+    found = marked(patient, hostile.BASE + attack)
+    if text == "CHOOSY":
+        assert statuses(found, "nn_MSECriterion")["output"] == "raised"
+    else:
+        assert set(statuses(found, "nn_Linear").values()) == {"raised"}
+
+
 def test_no_shape_stops_the_parent(patient):
     found = marked(patient, hostile.BASE + HUGE)
     assert found["earned"] == 0 and "something else than an answer" in json.dumps(found)

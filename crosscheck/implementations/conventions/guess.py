@@ -10,7 +10,7 @@ from __future__ import annotations
 import dis
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,9 +93,11 @@ def settle(
 
     Returns:
         No guess if nothing fits: there is no forward, or no backward anywhere. Of several ways to
-        build and to feed it the first under which its forward gives outputs of the right shape.
+        build and to feed it the first under which its forward gives outputs of the right shape; if
+        none does, the first under which it runs, so that its shapes are what is told.
     """
     first_found: tuple[Guess | None, Naming] | None = None
+    running: tuple[Guess | None, Naming] | None = None
     for known, tried_on in _manners(subject, problem, naming):
         if convention is None:
             found = guess(subject, tried_on, known)
@@ -107,8 +109,11 @@ def settle(
         if found is not None and found.tried:
             return found, known
         first_found = first_found or (found, known)
+        if found is not None and running is None:
+            if _outputs(found.convention, subject, tried_on, known) is not None:
+                running = found, known
     assert first_found is not None
-    return first_found
+    return running or first_found
 
 
 def _manners(subject: Any, problem: Problem, naming: Naming) -> Iterator[tuple[Naming, Problem]]:
@@ -249,6 +254,17 @@ def _candidates(subject: Any, problem: Problem) -> Iterator[tuple[str, str]]:
 
 def gives_the_shape(convention: Convention, subject: Any, problem: Problem, naming: Naming) -> bool:
     """Whether a forward under a convention gives outputs of the declared shape."""
+    found = _outputs(convention, subject, problem, naming)
+    return found is not None and all(
+        name in found and np.shape(found[name]) == tensor.shape(problem)
+        for name, tensor in problem.outputs.items()
+    )
+
+
+def _outputs(
+    convention: Convention, subject: Any, problem: Problem, naming: Naming
+) -> Mapping[str, Any] | None:
+    """What a forward under a convention gives; None if it raises."""
     rng = np.random.default_rng(0)
     values = {
         name: rng.uniform(0.1, 0.9, tensor.shape(problem))
@@ -262,12 +278,9 @@ def gives_the_shape(convention: Convention, subject: Any, problem: Problem, nami
             warnings.simplefilter("ignore")
             found = next(running)
             running.close()
-            return all(
-                name in found and np.shape(found[name]) == tensor.shape(problem)
-                for name, tensor in problem.outputs.items()
-            )
+            return found
     except (Exception, SystemExit):
-        return False
+        return None
 
 
 # --- what signatures, shapes and code say ----------------------------------------------------
