@@ -58,6 +58,17 @@ import sys
 class nn_Linear:
     def __init__(self, i, o): raise sys.modules["crosscheck.evaluation"].NotOffered("no")
 """
+#: Answers every construction with "only with a square kernel".
+SQUARE = """
+import crosscheck.isolation.runtime as r
+from crosscheck.isolation.protocol import Frame, Kind, Status
+answer = r.Runtime._answer
+def lie(self, request):
+    if request.kind is Kind.BIND:
+        return Frame(request.kind, request.sequence, text="square", status=Status.ONE_NUMBER)
+    return answer(self, request)
+r.Runtime._answer = lie
+"""
 #: An empty array with dimensions whose product NumPy cannot hold.
 HUGE = """
 import crosscheck.isolation.runtime as r
@@ -162,14 +173,11 @@ def test_a_refusal_is_an_answer(patient):
     assert set(statuses(found, "nn_Linear").values()) == {"raised"}
 
 
-@pytest.mark.parametrize("text", ["CHOOSY", "REFUSING"])
-def test_who_has_no_kernel_cannot_ask_for_a_square_one(patient, text):
-    attack = globals()[text].replace("NotOffered", "OneNumber")
-    found = marked(patient, hostile.BASE + attack)
-    if text == "CHOOSY":
-        assert statuses(found, "nn_MSECriterion")["output"] == "raised"
-    else:
-        assert set(statuses(found, "nn_Linear").values()) == {"raised"}
+def test_who_has_no_kernel_cannot_ask_for_a_square_one(patient):
+    """Or it would be asked about nothing at all."""
+    found = marked(patient, hostile.BASE + SQUARE)
+    assert found["earned"] == 0
+    assert set(statuses(found, "nn_Linear").values()) == {"raised"}
 
 
 def test_no_shape_stops_the_parent(patient):
