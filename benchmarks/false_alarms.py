@@ -1,6 +1,6 @@
 """How often correct code is called wrong, and how often it stays unchecked.
 
-    python -m benchmarks.false_alarms --checks 100000       # 20 to 40 minutes on one core; resumable
+    python -m benchmarks.false_alarms --checks 100000       # 10 to 40 minutes on one core; resumable
     python -m benchmarks.false_alarms --checks 1000 -o /tmp/sample.json          # about a minute
 
 A check is one case in one dtype: every quantity, every pair of witnesses (reference_nn, PyTorch, JAX,

@@ -1,6 +1,6 @@
 """Who finds planted errors, and who cries wolf: this harness and its peers, side by side.
 
-    python -m benchmarks.power                # an hour or more on one core; resumable
+    python -m benchmarks.power                # about half an hour on one core; resumable
     python -m benchmarks.power --quick        # under a minute
 
 Every checker is given the same correct code and the same code with one error planted in one gradient
