@@ -29,7 +29,7 @@ from crosscheck.derivative.probe import Array, Forward, Probe, Status, Values
 
 #: Where a complex step is worse than this share of the natural size it is taken once more in extended
 #: precision: if that is at hand already, and if it has to be made.
-FINE, COARSE = 1e-15, 1e-13
+FINE, COARSE = 1e-15, 1e-11
 #: An estimate worse than this share of the natural size is no plateau.
 NO_PLATEAU = 1e-3
 #: A derivative smaller than this share of the function's own size may be nothing but noise.
