@@ -31,7 +31,7 @@ from crosscheck.derivative import (
     narrow,
     treats_samples_alone,
 )
-from crosscheck.evaluation import Bound, Evaluation, ImplementationError, first_line
+from crosscheck.evaluation import Bound, Evaluation, ImplementationError, cast, first_line
 from crosscheck.sampling import generator
 from crosscheck.spec import Array, Values
 from crosscheck.tolerance import UNIT_ROUNDOFF, Rounding
@@ -106,7 +106,7 @@ class Numeric:
     def compare(self, case: Case, answers: Mapping[str, Evaluation]) -> Iterator[Comparison]:
         """Everybody's gradients on one presentation of the values, against the derivatives."""
         if self.every_element:
-            yield from self._elements(answers, case)
+            yield from self._elements(case, answers)
             return
         try:
             probes = self.probes()
@@ -157,12 +157,9 @@ class Numeric:
 
         0 where it cannot be had, or does not agree with the probe either.
         """
-        values, upstream = (
-            {k: a.astype(np.longdouble) if a.dtype.kind == "f" else a for k, a in arrays.items()}
-            for arrays in (case.arrays("float64", "plain"), case.upstream("float64", "plain"))
-        )
+        values, upstream = case.arrays("float64", "plain"), case.upstream("float64", "plain")
         try:
-            wide = self.subject.vjp(values, upstream)
+            wide = self.subject.vjp(cast(values, "longdouble"), cast(upstream, "longdouble"))
         except Exception:  # whatever it does with numbers it was not written for
             return 0.0
         if any(
@@ -279,7 +276,7 @@ class Numeric:
         limit = ((outcome.tolerance or 0.0) + (outcome.error or 0.0)) / smallest
         return not_vacuous(replace(outcome, limit=limit), quantity, self.rounding)
 
-    def _elements(self, answers: Mapping[str, Evaluation], case: Case) -> Iterator[Comparison]:
+    def _elements(self, case: Case, answers: Mapping[str, Evaluation]) -> Iterator[Comparison]:
         values, upstream = (
             self.case.arrays("float64", "plain"),
             self.case.upstream("float64", "plain"),

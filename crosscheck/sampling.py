@@ -244,9 +244,14 @@ def _shapes(
             yield build(problem, seed, f"random{number}")
 
 
+def kernel_of(problem: Problem) -> dict[str, int]:
+    """The sizes of the kernel's axes; empty if there is none."""
+    return {axis: n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
+
+
 def with_even_kernel(problem: Problem) -> Problem | None:
     """The problem with the smallest size for all axes of the kernel; None if it has no kernel."""
-    kernel = {axis: n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
+    kernel = kernel_of(problem)
     if not kernel:
         return None
     even = dict.fromkeys(kernel, min(kernel.values()))

@@ -125,7 +125,9 @@ class Ascent:
             return True
         if not self.rungs:
             return False
-        if not self._hopeful() and (self.imaginary or self.point.extended.joint is not None):
+        if not self._hopeful() and (
+            self.imaginary is not None or self.point.extended.joint is not None
+        ):
             return False
         return self._up(EXPONENTS[3:])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from crosscheck.derivative.line import Line
@@ -45,12 +43,13 @@ def _another(one: Array, other: Array) -> bool:
     return bool(np.any(difference > rounding) or np.any(np.isnan(one) != np.isnan(other)))
 
 
-def computes_in_float32(line: Line, base: Mapping[str, Array]) -> bool:
+def computes_in_float32(line: Line) -> bool:
     """Whether the forward computes in float32 (or less) whatever it is given.
 
     Its outputs are then float32, or numbers of float32 in a wider array, or stand still while the
     arguments move by less than float32 resolves.
     """
+    base = line.base
     if any(array.dtype in (np.float32, np.float16) for array in base.values()):
         return True
     # Not a smaller step: what float64 rounds would hold a difference of large numbers still as well.

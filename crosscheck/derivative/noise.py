@@ -55,6 +55,6 @@ def or_single(line: Line, noise: Noise) -> Noise:
 def in_float32(line: Line) -> bool:
     """`computes_in_float32`; not where an output is not finite next to the point."""
     try:
-        return computes_in_float32(line, line.base)
+        return computes_in_float32(line)
     except NotFinite:
         return False

@@ -13,7 +13,7 @@ from typing import Any
 
 from crosscheck.domains import NORMAL, Domain
 from crosscheck.errors import UsageError
-from crosscheck.sampling import misfit, with_even_kernel
+from crosscheck.sampling import kernel_of, misfit, with_even_kernel
 from crosscheck.spec import Layer, Problem, Tensor
 
 #: For arrays that have no gradient.
@@ -110,8 +110,7 @@ def _by_kernel(value: Any, square: Any) -> Callable[[Problem], Any]:
     """What was described of a problem, or of the same with a square kernel."""
 
     def chosen(problem: Problem) -> Any:
-        kernel = {n for axis, n in problem.sizes.items() if axis.startswith("kernel_")}
-        return square if len(kernel) == 1 else value
+        return square if len({*kernel_of(problem).values()}) == 1 else value
 
     return chosen
 

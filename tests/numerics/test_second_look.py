@@ -31,24 +31,32 @@ def test_rounding_that_all_gradients_share_is_seen_in_extended_precision(both, m
     assert {(alarm["layer"], alarm["right"]) for alarm in found} == {("GRU", "numeric")}
 
 
-def test_extended_precision_excuses_no_wrong_gradient(both):
-    """A gradient that is off by more than rounding is as much off in extended precision."""
+NO_TOLERANCE = Rounding({}, {}, 0.0, 0.0, "nobody", frozenset())
+
+
+@pytest.fixture
+def saturated(both):
+    """A right GRU at inputs of 1e3, and the case."""
     entry = next(e for e in entries() if e.name == "GRU")
     case = _scaled(entry, entry.problems[0], 1e3, 26630)
     trusted = reference(entry.layer)
     assert trusted is not None
-    right = trusted.bind(case.problem)
-    rounding = Rounding({}, {}, 0.0, 0.0, "nobody", frozenset())
+    return trusted.bind(case.problem), case
+
+
+def test_extended_precision_excuses_no_wrong_gradient(saturated):
+    """A gradient that is off by more than rounding is as much off in extended precision."""
+    right, case = saturated
     for kind in ("times 1.0001", "one element off by 1e-6 of the norm"):
         wrong = Planted(right, kind, "weight_ih_l0", 3)
-        numeric = Numeric(wrong, "planted", (), case, rounding, False)
+        numeric = Numeric(wrong, "planted", (), case, NO_TOLERANCE, False)
         mine = wrong.vjp(case.arrays(), case.upstream())
         for probe in numeric.probes():
             if "weight_ih_l0" in probe.direction:
                 assert not numeric._common_rounding(case, probe, mine)
 
 
-def test_who_cannot_take_extended_precision_is_not_excused(both):
+def test_who_cannot_take_extended_precision_is_not_excused(saturated):
     """Code in another process, or a framework's: whatever it raises, the answer is no."""
 
     class Float64Only:
@@ -61,15 +69,10 @@ def test_who_cannot_take_extended_precision_is_not_excused(both):
                 raise KeyError("longdouble")
             return self.right.vjp(values, cotangents)
 
-    entry = next(e for e in entries() if e.name == "GRU")
-    case = _scaled(entry, entry.problems[0], 1e3, 26630)
-    trusted = reference(entry.layer)
-    assert trusted is not None
-    right = trusted.bind(case.problem)
-    rounding = Rounding({}, {}, 0.0, 0.0, "nobody", frozenset())
+    right, case = saturated
     mine = right.vjp(case.arrays(), case.upstream())
     excused = {}
     for who in (right, Float64Only(right)):
-        numeric = Numeric(who, "who", (), case, rounding, False)
+        numeric = Numeric(who, "who", (), case, NO_TOLERANCE, False)
         excused[type(who)] = [numeric._common_rounding(case, p, mine) for p in numeric.probes()]
     assert any(excused[type(right)]) and not any(excused[Float64Only])

@@ -96,8 +96,7 @@ def settle(
         build and to feed it the first under which its forward gives outputs of the right shape; if
         none does, the first under which it runs, so that its shapes are what is told.
     """
-    first_found: tuple[Guess | None, Naming] | None = None
-    running: tuple[Guess | None, Naming] | None = None
+    tried: list[tuple[Guess | None, Naming, Problem]] = []
     for known, tried_on in _manners(subject, problem, naming):
         if convention is None:
             found = guess(subject, tried_on, known)
@@ -108,12 +107,12 @@ def settle(
             known = replace(known, turned=naming.turned)  # all are turned there
         if found is not None and found.tried:
             return found, known
-        first_found = first_found or (found, known)
-        if found is not None and running is None:
+        tried.append((found, known, tried_on))
+    for found, known, tried_on in tried:
+        if found is not None:
             if _outputs(found.convention, subject, tried_on, known) is not None:
-                running = found, known
-    assert first_found is not None
-    return running or first_found
+                return found, known
+    return tried[0][:2]
 
 
 def _manners(subject: Any, problem: Problem, naming: Naming) -> Iterator[tuple[Naming, Problem]]:
