@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.layers import Subject
 from crosscheck.case import Case
+from crosscheck.evaluation import cast
 from crosscheck.implementations import reference
 from crosscheck.spec import Array
 
@@ -41,11 +42,10 @@ def gradients(subject: Subject, case: Case) -> dict[str, Array]:
     trusted = reference(subject.layer)
     assert trusted is not None
 
-    def wide(arrays: dict[str, Array]) -> dict[str, Array]:
-        return {k: a.astype(np.longdouble) if a.dtype.kind == "f" else a for k, a in arrays.items()}
-
     bound = trusted.bind(case.problem)
-    found = bound.vjp(wide(case.arrays("float64")), wide(case.upstream("float64"))).gradients
+    found = bound.vjp(
+        cast(case.arrays("float64"), "longdouble"), cast(case.upstream("float64"), "longdouble")
+    ).gradients
     for name, gradient in found.items():
         if gradient.dtype != np.longdouble:
             raise TypeError(f"{subject.name}: the gradient of {name} is {gradient.dtype}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from crosscheck.case import Case
 from crosscheck.comparison import Comparison, Kind, Outcome, Verdict
-from crosscheck.evaluation import Bound, Evaluation, ImplementationError
+from crosscheck.evaluation import Bound, Evaluation, ImplementationError, first_line
 from crosscheck.tolerance import quantities
 
 
@@ -49,7 +49,7 @@ def _misshapen(
         return
     shapes = case.problem.shapes()
     trusted = next(((k, a) for k, a in answers.items() if isinstance(a, Evaluation)), None)
-    then = str(error).partition("\n")[0]
+    then = first_line(error)
     for quantity in case.problem.outputs:
         array = outputs.get(quantity)
         if array is None or array.shape == shapes[quantity]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from crosscheck.derivative.complex_step import complex_step
 from crosscheck.derivative.line import TINY, UNIT_ROUNDOFF, Line
-from crosscheck.derivative.probe import Array, Values
+from crosscheck.evaluation import cast
 
 #: Unit roundoff of the widest real numbers that this machine's NumPy computes with.
 ROUNDOFF = float(np.finfo(np.longdouble).eps) / 2
@@ -56,7 +56,7 @@ class Extended:
             return None
         line, self.reserve = self._narrow, 0
         wide = Line(
-            line.forward, _wide(line.values), _wide(line.direction), line.cotangents, {},
+            line.forward, cast(line.values, "longdouble"), cast(line.direction, "longdouble"), line.cotangents, {},
             ROUNDOFF, TINY * 2.0**-6,
         )  # fmt: skip
         try:
@@ -93,11 +93,7 @@ class Extended:
         if self.joint is None:
             return None
         wide, base = self.joint, self.joint.base
-        direction = _wide(line.direction)
+        direction = cast(line.direction, "longdouble")
         return Line(
             wide.forward, wide.values, direction, wide.cotangents, base, ROUNDOFF, wide.tiny
         )
-
-
-def _wide(arrays: Values) -> dict[str, Array]:
-    return {k: a.astype(np.longdouble) if a.dtype.kind == "f" else a for k, a in arrays.items()}
